@@ -1,0 +1,47 @@
+"""vesalius: one system for medical images and language.
+
+The names below load what they need when they are first used, so `import vesalius` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vesalius.cases.image import Image as _Image
+from vesalius.cases.image import set_image_reader as _set_image_reader
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vesalius.cases import Case, CaseSet, Image
+    from vesalius.io import read
+    from vesalius.library import Library
+    from vesalius.models import load
+    from vesalius.models.heads import Head, fit
+
+_LAZY = {
+    "Case": "vesalius.cases",
+    "CaseSet": "vesalius.cases",
+    "Image": "vesalius.cases",
+    "Library": "vesalius.library",
+    "Head": "vesalius.models.heads",
+    "fit": "vesalius.models.heads",
+    "load": "vesalius.models",
+    "read": "vesalius.io",
+}
+
+__all__ = ["Case", "CaseSet", "Head", "Image", "Library", "__version__", "fit", "load", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'vesalius' has no attribute {name!r}")
+
+
+def _read_pixels(image: _Image) -> Any:
+    return importlib.import_module("vesalius.io").read_pixels(image)
+
+
+_set_image_reader(_read_pixels)
