@@ -19,7 +19,9 @@ NORMAL_LABELS = frozenset(
     {"no finding", "no findings", "normal", "healthy", "none", "unremarkable", "negative", "no abnormality"}
 )
 
-# Slots: {m} modality, {mi} modality image, {b} body part, {v} view, {img} "chest x-ray", {vimg} "anteroposterior chest x-ray",
+_PLURALS = frozenset({"drusen", "metastases", "bullae", "bacteria"})
+
+# Slots: {m} modality, {mi} x-ray image, {b} body part, {v} view, {img} "chest x-ray", {vimg} "lateral chest x-ray",
 # {f} the finding with side, severity and location, {is} is/are. An empty slot leaves no gap.
 _PRESENT = (
     "{m} {b} {v} {f}",
@@ -274,7 +276,7 @@ def _fill(template: str, slots: _Slots) -> str:
         value = slots.value(slot)
         return f"{_article(value)} {value}" if article and value else value
 
-    if not slots.b and re.search(r"(the|healthy|normal) \{b\}", template):
+    if not slots.b and re.search(r"([Tt]he|healthy|normal) \{b\}", template):
         return ""  # needs a body part to make sense; dropped by _distinct
     text = re.sub(r"\{(a:)?(m|mi|b|v|img|vimg|f|is)\}", put, template)
     text = re.sub(r"\s+", " ", text).strip()
@@ -294,7 +296,11 @@ def _is_plural(phrase: str) -> bool:
     """Whether a finding takes `are`: judged on the last word before any "in the" or comma."""
     head = re.split(r" (?:in|of|with|on) |,", phrase, maxsplit=1)[0].split()
     last = head[-1].lower() if head else ""
-    return (last.endswith("s") and not last.endswith(("ss", "is", "us", "as", "os", "ax"))) or last.endswith("ae")
+    return (
+        (last.endswith("s") and not last.endswith(("ss", "is", "us", "as", "os", "ax")))
+        or last.endswith("ae")
+        or last in _PLURALS
+    )
 
 
 def _distinct(sentences: Iterable[str]) -> list[str]:
