@@ -1,0 +1,231 @@
+"""Sentences from labels, for image-text training, and helpers against class imbalance."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius.cases import Case
+from vesalius.errors import UsageError
+from vesalius.sources.layout import CLASS
+from vesalius.text.prompts import clean_label, describe, is_normal_label
+
+#: Class names that need a noun to be said in a sentence; the first phrase is the usual one.
+_PHRASES: Mapping[str, tuple[str, ...]] = {
+    "benign": ("benign lesion", "benign mass", "benign tumour"),
+    "malignant": ("malignant lesion", "malignant mass", "cancer"),
+    "rbc": ("red blood cells", "RBC", "erythrocytes"),
+    "wbc": ("white blood cell", "WBC", "leukocyte"),
+    "lymphocyte": ("lymphocytes", "lymphocyte infiltrate"),
+    "tumour_or_epithelial": ("tumour or epithelial cells", "epithelial cells"),
+    "stroma": ("stromal cells", "stroma"),
+}
+#: Marks of what every such image holds; they say where things are, not what was found.
+_ANATOMY = frozenset({"organ", "vessel", "layer", "tooth", "structure"})
+_NO_FINDING = frozenset({"uncategorised", "other", "background", "unknown"})
+#: Attributes of a region that `describe` puts next to the finding.
+_WORDS = {"severity": "severity", "size": "size", "zone": "location", "location": "location", "change": "change"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that is known of an image.
+
+    Args:
+        finding: What is there or not there, in words.
+        absent: True when it is known not to be there.
+        side: `left`, `right`, `bilateral` or "".
+        words: Severity, size, location and change, where known.
+        names: Other ways to say the finding.
+    """
+
+    finding: str
+    absent: bool = False
+    side: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+
+def statements(case: Case, *, image: int = 0) -> list[Statement]:
+    """All that a case's labels and regions say about one image, findings that are present first.
+
+    Numbers with a unit, grades, and labels that are uncertain or unknown say nothing here. A region says that its
+    label is present; labels that a region describes closer are not repeated.
+    """
+    found: dict[tuple[str, bool, str], Statement] = {}
+    for region in case.regions:
+        name = region.label.lower()
+        if region.image != image or region.granularity in _ANATOMY or name in _NO_FINDING:
+            continue
+        # A normal cell among others does not make the picture normal.
+        if name and not is_normal_label(name):
+            words = {to: str(region.attributes[key]) for key, to in _WORDS.items() if region.attributes.get(key)}
+            side = str(region.attributes.get("side") or "")
+            phrases = _PHRASES.get(name, (region.label,))
+            found.setdefault((name, False, side), Statement(phrases[0], False, side, words, phrases[1:]))
+    said = {key[0] for key in found}
+    absent: list[Statement] = []
+    for name, label in case.labels.items():
+        if label.unit or name.lower() in said:
+            continue
+        if isinstance(label.value, str):
+            if name == CLASS:
+                names = _PHRASES.get(label.value.lower(), (label.value,))
+                found.setdefault((label.value.lower(), False, ""), Statement(names[0], names=names[1:]))
+        elif label.value == 1:
+            found.setdefault((name.lower(), False, ""), Statement(name))
+        elif label.value == 0 and not is_normal_label(name):
+            absent.append(Statement(name, absent=True))
+    return [*found.values(), *absent]
+
+
+def label_text(case: Case, *, image: int = 0) -> str:
+    """What the image is and shows in one canonical line; images with the same line are positives of each other."""
+    shown = case.images[image] if case.images else None
+    head = [shown.modality, str(shown.meta.get("anatomy") or shown.body_part)] if shown else []
+    facts = sorted(
+        {
+            " ".join(w for w in (s.side, clean_label(s.finding)) if w)
+            for s in statements(case, image=image)
+            if not s.absent
+        }
+    )
+    return " ".join(part for part in head if part) + ": " + (", ".join(facts) or "-")
+
+
+def captions(case: Case, n: int = 8, seed: int = 0, *, absent: float = 0.2, image: int = 0) -> list[str]:
+    """Up to `n` distinct sentences that are true of one image of a case.
+
+    Sentences name one finding, all findings together, or the kind of image alone where nothing else is known.
+
+    Args:
+        case: Needs an image with a modality.
+        n: How many at most.
+        seed: The same case and seed give the same sentences.
+        absent: Share of sentences that deny a finding known to be absent, in [0, 1].
+        image: Which image of the case.
+
+    Returns:
+        The sentences in random order; fewer than `n` when no more can be said.
+
+    Raises:
+        UsageError: The case has no such image, or its modality is not known.
+
+    Examples:
+        >>> from vesalius.cases import Image
+        >>> film = Image(uri="a.png", modality="DX", view="PA", body_part="chest")
+        >>> captions(Case("a", images=(film,), labels={"Effusion": 1}), 3, seed=1, absent=0)
+        ['chest X-ray, effusion', ...]
+    """
+    if not 0 <= image < len(case.images) or not case.images[image].modality:
+        raise UsageError(
+            "cannot write captions", item=case.id, why="it has no image whose modality is known", fix="set the modality"
+        )
+    shown = case.images[image]
+    rng = random.Random(f"{seed}|{case.id}|{image}")
+    known = statements(case, image=image)
+    present = [s for s in known if not s.absent]
+    denied = [s for s in known if s.absent]
+    rng.shuffle(present)
+    rng.shuffle(denied)
+    bodies = [shown.body_part, *([str(shown.meta["anatomy"])] if shown.meta.get("anatomy") else [])]
+    told: list[str] = []
+    no = round(n * absent) if denied else 0
+
+    def say(statement: Statement | None, limit: int) -> list[str]:
+        finding = None if statement is None else rng.choice((statement.finding, *statement.names))
+        return describe(
+            shown.modality,
+            shown.view or None,
+            rng.choice(bodies) or None,
+            finding,
+            (statement.side or None) if statement else None,
+            statement.words if statement else None,
+            absent=bool(statement and statement.absent),
+            seed=rng.getrandbits(32),
+            n=limit,
+        )
+
+    for turn in range(no):
+        told += say(denied[turn % len(denied)], 1)
+    subjects: list[Statement | None] = [*present]
+    if len(present) > 1:
+        subjects.append(_together(present))
+    subjects = subjects or [None]
+    for turn in range(4 * n):
+        if len(set(told)) >= n:
+            break
+        told += say(subjects[turn % len(subjects)], 1)
+    chosen = list(dict.fromkeys(told))[:n]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _together(present: Sequence[Statement]) -> Statement:
+    names = list(dict.fromkeys(" ".join(w for w in (s.side, clean_label(s.finding)) if w) for s in present))[:4]
+    return Statement(names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}")
+
+
+def class_counts(cases: Iterable[Case], label: str = CLASS) -> dict[str | int | float, int]:
+    """How many cases have each value of a label, most frequent first; unknown ones are not counted."""
+    counts = Counter(v for case in cases if (v := case.label(label)) is not None)
+    return dict(counts.most_common())
+
+
+def class_weights(
+    counts: Mapping[str | int | float, int], *, beta: float | None = None
+) -> dict[str | int | float, float]:
+    """A weight for each class with mean 1 over the cases, so that a loss keeps its scale.
+
+    Args:
+        counts: Cases of each class, all at least 1.
+        beta: None weighs by the inverse of the count; a number in [0, 1) by the inverse of the effective number
+            `(1 - beta^n) / (1 - beta)` (Cui et al., CVPR 2019).
+
+    Raises:
+        UsageError: No class, an empty class, or `beta` outside [0, 1).
+    """
+    if not counts or min(counts.values()) < 1:
+        raise UsageError("cannot weigh classes", item=str(dict(counts)), why="each class needs a case")
+    if beta is not None and not 0 <= beta < 1:
+        raise UsageError("cannot weigh classes", item=f"beta={beta}", why="it must be in [0, 1)")
+    raw = {k: 1 / n if beta is None else (1 - beta) / (1 - beta**n) for k, n in counts.items()}
+    scale = sum(counts.values()) / sum(raw[k] * n for k, n in counts.items())
+    return {k: w * scale for k, w in raw.items()}
+
+
+def balanced_indices(values: Sequence[str | int | float], n: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
+    """`n` indices with every class equally often (off by one at most).
+
+    A class is used up before any of its cases comes again.
+
+    Args:
+        values: Class of each case.
+        n: How many indices.
+        seed: The same seed gives the same order.
+
+    Returns:
+        `(n,)` indices in random order.
+
+    Raises:
+        UsageError: There are no values.
+    """
+    if not values:
+        raise UsageError("cannot draw a balanced sample", why="there are no cases")
+    rng = np.random.default_rng(seed)
+    members: dict[str | int | float, list[int]] = {}
+    for index, value in enumerate(values):
+        members.setdefault(value, []).append(index)
+    share, extra = divmod(n, len(members))
+    lucky = set(rng.permutation(len(members))[:extra].tolist())
+    drawn: list[int] = []
+    for k, own in enumerate(members.values()):
+        want = share + (k in lucky)
+        rounds = [rng.permutation(own) for _ in range(-(-want // len(own)))]
+        drawn += np.concatenate(rounds)[:want].tolist() if rounds else []
+    return rng.permutation(np.asarray(drawn, dtype=np.int64))

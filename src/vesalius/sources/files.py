@@ -1,0 +1,295 @@
+"""Reading tables, JSON and XML from strangers: bounded, named by line, never outside the folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+import numpy as np
+
+from vesalius.errors import BadInputError, ResourceError, UnsafeInputError
+
+#: Longest line of a table, in bytes; a longer one is skipped and named.
+MAX_LINE = 4 * 2**20
+#: Largest JSON or XML file that is read whole, in bytes.
+MAX_TEXT = 2 * 2**30
+#: Deepest nesting of JSON and XML.
+MAX_DEPTH = 100
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".npy", ".nii", ".nii.gz", ".mha"}
+)
+
+#: (item, why) of everything a reader could not use.
+Refused = list[tuple[str, str]]
+
+
+def suffix_of(name: str) -> str:
+    """The suffix in lower case, `.nii.gz` counted as one."""
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else PurePosixPath(lower).suffix
+
+
+def stem_of(name: str) -> str:
+    """The file name without its folder and suffix, `.nii.gz` counted as one."""
+    base = PurePosixPath(name.replace("\\", "/")).name
+    return base[: len(base) - len(suffix_of(base))] if suffix_of(base) else base
+
+
+def is_image(name: str) -> bool:
+    """True when the suffix is one of an image or volume."""
+    return suffix_of(name) in IMAGE_SUFFIXES
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of `name` in `folder`.
+
+    Raises:
+        UnsafeInputError: The name is absolute, climbs out with `..`, or leads out through a link.
+        BadInputError: There is no such file.
+    """
+    text = name.strip().replace("\\", "/")
+    parts = PurePosixPath(text)
+    if not text or "\0" in text:
+        raise BadInputError("cannot use file name", item=repr(name), why="it is empty or holds a NUL")
+    if parts.is_absolute() or re.match(r"^[A-Za-z]:", text) or ".." in parts.parts:
+        raise UnsafeInputError(
+            "refused file name", item=name[:200], why="it leads outside the folder", fix="name files relative to it"
+        )
+    path = folder / parts
+    try:
+        real = Path(os.path.realpath(path))
+        found = real.is_file()
+    except OSError as error:
+        raise BadInputError("cannot use file name", item=name[:200], why=str(error)) from error
+    if not real.is_relative_to(os.path.realpath(folder)):
+        raise UnsafeInputError("refused file", item=name[:200], why="it is a link that leads outside the folder")
+    if not found:
+        raise BadInputError("file is not there", item=name[:200], why=f"not in {folder}")
+    return path
+
+
+def rows(file: Path, refused: Refused, *, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with a header, each with its line number; what cannot be read is named and passed by.
+
+    Handles a byte order mark, CRLF, quoted cells with line breaks, and lines and cells of any length (refused above
+    `MAX_LINE` and the csv module's cell limit). Repeated column names are refused, as one of them would be lost.
+
+    Args:
+        file: The table, UTF-8 (a row with other bytes is refused).
+        refused: Gets `(file:line, why)`.
+        delimiter: Between the cells.
+    """
+    reader = csv.reader(_lines(file, refused), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            refused.append((f"{file.name}:{reader.line_num}", f"the row is not CSV ({error})"))
+            continue
+        if not any(cell.strip() for cell in row):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in row]
+            named = [h for h in header if h]
+            if len(set(named)) < len(named):
+                refused.append((f"{file.name}:1", "two columns have one name"))
+                return
+            continue
+        if len(row) != len(header):
+            why = f"the row has {len(row)} cells, the header {len(header)}"
+            refused.append((f"{file.name}:{reader.line_num}", why))
+            continue
+        yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
+
+
+def header(file: Path, *, delimiter: str = ",") -> tuple[str, ...]:
+    """The column names of a table, empty when it has none that can be read."""
+    try:
+        first = next(csv.reader(_lines(file, []), delimiter=delimiter), [])
+    except (csv.Error, OSError):
+        return ()
+    return tuple(cell.strip() for cell in first)
+
+
+def _lines(file: Path, refused: Refused) -> Iterator[str]:
+    """Lines as text. A line that is refused becomes an empty one, so that line numbers stay right."""
+    with file.open("rb") as data:
+        number = 0
+        while raw := data.readline(MAX_LINE):
+            number += 1
+            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                while (rest := data.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                refused.append((f"{file.name}:{number}", f"the line is over {MAX_LINE} bytes"))
+                yield "\n"
+                continue
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                refused.append((f"{file.name}:{number}", f"the line is not UTF-8 ({error.reason})"))
+                yield "\n"
+                continue
+            if "\0" in text:
+                refused.append((f"{file.name}:{number}", "the line holds a NUL"))
+                yield "\n"
+                continue
+            yield text
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file, refused when it is too large, too deep, or has one key twice.
+
+    Raises:
+        BadInputError: It is not JSON in UTF-8, or nested deeper than `MAX_DEPTH`.
+        ResourceError: It is larger than `MAX_TEXT`.
+    """
+    data = _whole(file)
+    if _depth(data) > MAX_DEPTH:
+        raise BadInputError("cannot read JSON", item=file.name, why=f"it is nested deeper than {MAX_DEPTH}")
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise BadInputError("cannot read JSON", item=file.name, why=str(error)) from error
+
+
+def read_xml(file: Path) -> Element:
+    """An XML file without document type and entities: nothing in it can expand or point elsewhere.
+
+    Raises:
+        UnsafeInputError: It declares a document type or an entity.
+        BadInputError: It is not XML, or nested deeper than `MAX_DEPTH`.
+        ResourceError: It is larger than `MAX_TEXT`.
+    """
+    builder, depth = TreeBuilder(), 0
+    parser = expat.ParserCreate()
+
+    def refuse(*_: Any) -> None:
+        raise UnsafeInputError("refused XML", item=file.name, why="it declares a document type or an entity")
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise BadInputError("cannot read XML", item=file.name, why=f"it is nested deeper than {MAX_DEPTH}")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(_whole(file), True)
+        return builder.close()
+    except (expat.ExpatError, AssertionError) as error:
+        raise BadInputError("cannot read XML", item=file.name, why=str(error)) from error
+
+
+def _whole(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > MAX_TEXT:
+        raise ResourceError("file is too large", item=file.name, why=f"{size} bytes, at most {MAX_TEXT} are read")
+    return file.read_bytes()
+
+
+def _depth(data: bytes) -> int:
+    """How deep brackets nest. Brackets inside strings are only sorted out when the quick count looks too deep."""
+    step = np.zeros(256, np.int8)
+    step[[ord("["), ord("{")]], step[[ord("]"), ord("}")]] = 1, -1
+
+    def count(text: bytes) -> int:
+        deep = level = 0
+        for start in range(0, len(text), 2**22):
+            levels = level + np.cumsum(step[np.frombuffer(text[start : start + 2**22], np.uint8)], dtype=np.int64)
+            deep, level = max(deep, int(levels.max())), int(levels[-1])
+        return deep
+
+    quick = count(data)
+    return quick if quick <= MAX_DEPTH else count(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data))
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice in one object")
+    return found
+
+
+class FileIndex:
+    """Finds images by the name a table gives: a path in the folder, else a file name (or stem) in the image roots.
+
+    Args:
+        folder: The data set.
+        roots: Globs of folders to look in.
+        suffixes: Tried when the name has none.
+    """
+
+    def __init__(self, folder: Path, roots: Sequence[str] = (".",), suffixes: Sequence[str] = ()) -> None:
+        self.folder, self.roots, self.suffixes = folder, tuple(roots), tuple(suffixes)
+        self._names: dict[str, list[Path]] | None = None
+
+    def find(self, name: str) -> Path:
+        """The file.
+
+        Raises:
+            BadInputError: It is not there, or two files have this name.
+            UnsafeInputError: The name leads outside the folder.
+        """
+        tries = (name,) if not self.suffixes or is_image(name) else (*(name + s for s in self.suffixes), name)
+        missing = BadInputError("file is not there", item=name[:200], why=f"not in {self.folder}")
+        for attempt in tries:
+            try:
+                return inside(self.folder, attempt)
+            except UnsafeInputError:
+                raise
+            except BadInputError as error:
+                missing = error
+        base = PurePosixPath(name.replace("\\", "/"))
+        for key in (base.name, *(base.name + s for s in self.suffixes)):
+            # A table's `a/x.png` may stand for `images/a/x.png`, never for `images/b/x.png`.
+            parts = (*base.parts[:-1], key)
+            found = [p for p in self._index().get(key, []) if p.parts[-len(parts) :] == parts]
+            if len(found) > 1:
+                raise BadInputError(
+                    "cannot tell which file is meant", item=name[:200], why=f"{len(found)} have this name"
+                )
+            if found:
+                return inside(self.folder, found[0].relative_to(self.folder).as_posix())
+        raise missing
+
+    def _index(self) -> dict[str, list[Path]]:
+        if self._names is None:
+            self._names = {}
+            seen: set[Path] = set()
+            for root in self.roots:
+                for start in [self.folder] if root == "." else sorted(self.folder.glob(root)):
+                    for path in walk(start):
+                        if path not in seen:
+                            seen.add(path)
+                            self._names.setdefault(path.name, []).append(path)
+        return self._names
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All plain files below a folder in a fixed order; links to folders are not followed."""
+    for where, folders, names in os.walk(folder, followlinks=False):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(where) / name
