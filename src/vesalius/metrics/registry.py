@@ -15,7 +15,7 @@ from vesalius.errors import UsageError
 
 __all__ = ["MODULES", "Metric", "all_metrics", "get", "metric"]
 
-MODULES = ("classification", "rates", "calibration", "multilabel", "regression")
+MODULES = ("classification", "rates", "calibration", "multilabel", "regression", "retrieval")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
