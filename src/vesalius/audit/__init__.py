@@ -1,0 +1,1 @@
+"""Audits: corruptions, subgroups, shortcuts, probing pairs, prompts, leakage, and the page that joins them."""
