@@ -15,7 +15,19 @@ from vesalius.errors import UsageError
 
 __all__ = ["MODULES", "Metric", "all_metrics", "get", "metric"]
 
-MODULES = ("classification", "rates", "calibration", "multilabel", "regression", "retrieval")
+MODULES = (
+    "classification",
+    "rates",
+    "calibration",
+    "multilabel",
+    "regression",
+    "retrieval",
+    "boxes",
+    "detection",
+    "froc",
+    "grounding",
+    "pointing",
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
