@@ -1,0 +1,36 @@
+"""Reading and writing files: DICOM, NIfTI, rasters, arrays, video, archives; bounded decoding; de-identification.
+
+Everything loads when it is first used: importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vesalius.io import deid, display
+    from vesalius.io.archive import safe_extract
+    from vesalius.io.decode_pool import DecodePool
+    from vesalius.io.limits import Limits
+    from vesalius.io.pixels import read_pixels
+    from vesalius.io.reading import read
+
+_LAZY = {
+    "DecodePool": "vesalius.io.decode_pool",
+    "Limits": "vesalius.io.limits",
+    "deid": "",
+    "display": "",
+    "read": "vesalius.io.reading",
+    "read_pixels": "vesalius.io.pixels",
+    "safe_extract": "vesalius.io.archive",
+}
+
+__all__ = ["DecodePool", "Limits", "deid", "display", "read", "read_pixels", "safe_extract"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'vesalius.io' has no attribute {name!r}")
+    module = _LAZY[name]
+    return getattr(importlib.import_module(module), name) if module else importlib.import_module(f"vesalius.io.{name}")
