@@ -22,12 +22,14 @@ MentionStatus = Literal["present", "absent", "uncertain", "historical", "hypothe
 _PRIORITY: tuple[MentionStatus, ...] = ("absent", "hypothetical", "historical", "uncertain")
 #: Longest scope in tokens; bounds the work on text without full stops.
 _WIDTH = {"absent": 45, "uncertain": 25, "historical": 12, "hypothetical": 20}
-_EITHER_WAY = frozenset({"versus", "vs"})
+#: Triggers that reach only the next few words.
+_SHORT = {"versus": 6, "vs": 6, "borderline": 5, "apparent": 6}
 _PARTICIPLES = frozenset(
     {"seen", "identified", "noted", "visualized", "demonstrated", "present", "evident", "appreciated", "detected"}
 )
 _COMMAS = frozenset({",", "，"})
 _JOINS = frozenset({"and", "with", "&"})
+_SIDES = frozenset({"left", "right", "bilateral"})
 _LIST_ENDS = frozenset({"or", "nor"})
 
 
@@ -59,6 +61,7 @@ class Context:
         self.tokens = tuple(tokens)
         self._triggers = [m for m in _phrases().find(self.tokens) if m.value != "pseudo"]
         self._stops = {m.first: m for m in self._triggers if m.value == "stop"}
+        self._causal = {m.first for m in self._triggers if m.value == "causal"}
         self._forward = {
             m.first: _category(m.value, "forward") for m in self._triggers if _category(m.value, "forward")
         }
@@ -68,8 +71,12 @@ class Context:
 
     def status(self, first: int, last: int) -> MentionStatus:
         """The status of the finding at tokens `first` to `last` (not included)."""
-        kinds = {s.status for s in self.scopes if s.first < last and first < s.last}
+        kinds = self.statuses(first, last)
         return next((kind for kind in _PRIORITY if kind in kinds), "present")
+
+    def statuses(self, first: int, last: int) -> set[MentionStatus]:
+        """All statuses whose scopes reach tokens `first` to `last` (not included)."""
+        return {s.status for s in self.scopes if s.first < last and first < s.last}
 
     def _all_scopes(self) -> list[Scope]:
         scopes = []
@@ -85,18 +92,24 @@ class Context:
     def _end_forward(self, match: Match, status: MentionStatus) -> int:
         """Where a scope that starts after `match` ends."""
         limit = min(len(self.tokens), match.last + _width(match, self.tokens, status))
+        open_list = self.tokens[match.first].lemma == "differential"
         for at in range(match.last, limit):
             word = self.tokens[at].lemma
-            if at in self._stops or (at == len(self.tokens) - 1 and word == "."):
+            if (
+                at in self._stops
+                or (at in self._causal and status != "uncertain")
+                or (at == len(self.tokens) - 1 and word == ".")
+            ):
                 return at
             if at > match.last and self._another_begins(at, status):
                 return at
             if at > match.last and at in self._verbs and self.tokens[at - 1].lemma not in {"that", "which", "who"}:
                 return at
-            if word in _COMMAS and self._comma_ends(at, status):
+            if word in _COMMAS and not open_list and self._comma_ends(at, status):
                 return at
-            if word in _JOINS and at + 1 < limit and self._asserts(at + 1) and not self._list_goes_on(at + 1):
-                return at
+            if word in _JOINS and at + 1 < limit and self._asserts(at + 1) and self.tokens[at + 1].lemma not in _SIDES:
+                if not self._list_goes_on(at + 1):
+                    return at
         return limit
 
     def _another_begins(self, at: int, status: MentionStatus) -> bool:
@@ -135,7 +148,7 @@ class Context:
     def _end_backward(self, match: Match, status: MentionStatus) -> int:
         """The first token of a scope that ends before `match`."""
         limit = max(0, match.first - _width(match, self.tokens, status))
-        stops = {i for m in self._stops.values() for i in range(m.first, m.last)}
+        stops = {i for m in self._triggers if m.value in {"stop", "causal"} for i in range(m.first, m.last)}
         labelled = self.tokens[match.first].text in ":-"
         for at in range(match.first - 1, limit - 1, -1):
             word = self.tokens[at].lemma
@@ -182,7 +195,7 @@ def assess(sentence: str, finding: str) -> MentionStatus:
 
 
 def _width(match: Match, tokens: Sequence[Token], status: MentionStatus) -> int:
-    return 6 if tokens[match.first].lemma in _EITHER_WAY else _WIDTH[status]
+    return _SHORT.get(tokens[match.first].lemma, _WIDTH[status])
 
 
 def _category(value: str, direction: str) -> MentionStatus | None:
@@ -208,7 +221,7 @@ def _phrases() -> Phrases:
         for status, phrases in table[direction].items():
             for phrase in phrases:
                 values.setdefault(phrase, []).append(f"{direction}:{status}")
-    for kind in ("pseudo", "stop"):
+    for kind in ("pseudo", "stop", "causal"):
         for phrase in table[kind]:
             values[phrase] = [kind]
     return Phrases((phrase, "|".join(dict.fromkeys(value))) for phrase, value in values.items())

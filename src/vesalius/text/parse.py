@@ -99,7 +99,10 @@ class ParsedSentence:
                 taken.setdefault(finding, []).append((match.first, match.last))
         for finding, role, core, first, last in self._find_pairs():
             if any(a < last and first < b for a, b in taken.get(finding, ())):
-                continue
+                if role == "abnormal":
+                    continue
+                # "vascular engorgement within normal limits": the judgement overrides the bare phrase.
+                found = [n for n in found if n.finding != finding or n.last <= first or last <= n.first]
             taken.setdefault(finding, []).append((first, last))
             named = self._name(finding, core, first, last)
             if role != "abnormal":
@@ -116,9 +119,10 @@ class ParsedSentence:
     def _name(self, finding: str, core: tuple[int, int], first: int, last: int) -> Named:
         status = self.context.status(*core)
         if status == "historical" and self._lexicon.findings[finding].lasting:
+            others = self.context.statuses(*core) - {"historical"}
             triggers = [s.trigger.lower() for s in self.context.scopes if s.status == status and s.first < core[1]]
             if not any(word in trigger for trigger in triggers for word in _PAST_WORDS):
-                status = "present"
+                status = "uncertain" if "uncertain" in others else "present"
         return Named(finding, core, first, last, status)
 
     def _find_pairs(self) -> list[tuple[str, str, tuple[int, int], int, int]]:
@@ -140,7 +144,7 @@ class ParsedSentence:
     def _following(self, state: Match, places: Sequence[Match], states: Sequence[Match]) -> list[Match]:
         """Anatomy after a judging word, and the rest of its list: "normal heart size and mediastinal contours"."""
         found: list[Match] = []
-        begins, by_first = {s.first for s in states}, {p.first: p for p in places}
+        begins, by_first = {s.first: s.last for s in states}, {p.first: p for p in places}
         at, free = state.last, 4
         while at < len(self.tokens) and at < state.last + _REACH:
             if at in by_first:
@@ -148,9 +152,10 @@ class ParsedSentence:
                 at, free = by_first[at].last, 4
                 continue
             word = self.tokens[at].lemma
+            if at in begins and not found and self.tokens[at - 1].lemma in {"and", "/", "or"}:
+                at = begins[at]  # "tortuosity and calcification of the aorta"
+                continue
             if word in _BREAKS or word in _VERBS or at in begins or free == 0 or (word == "," and not found):
-                break
-            if (word in {"and", ","}) and not found:
                 break
             free -= 1
             at += 1
