@@ -26,8 +26,9 @@ class Column:
 
     Args:
         to: Field of the record: `id`, `image`, `patient`, `time`, `split`, `view`, `modality`, `licence`, `url`,
-            `source_id`, `class`, `labels` (several, between `Layout.separator`), `label:NAME`, `attr:NAME`,
-            `report:SECTION`, or `mask:LABEL` (path of a mask image).
+            `source_id`, `class`, `onehot:NAME` (1 says that the class is NAME), `labels` (several, with
+            `Layout.separator` between them), `label:NAME`, `attr:NAME`, `report:SECTION`, or `mask:LABEL[@ANNOTATOR]`
+            (path of a mask image).
         parse: How the cell is understood; an empty cell is always "not known".
         unit: UCUM unit, for a `label:NAME` that is a number.
     """
@@ -49,6 +50,7 @@ class RegionTable:
         shape: `xyxy` corners, `xywh` corner and size, or `xy` a point.
         granularity: What is marked (`lesion`, `cell`, `organ`).
         annotator: Who drew it.
+        rename: Label in the table to the label that the cases use.
         origin: Subtracted from every coordinate: 1 where the layout counts pixels from one.
     """
 
@@ -59,6 +61,7 @@ class RegionTable:
     shape: Shape
     granularity: str = ""
     annotator: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
     origin: float = 0.0
 
 
@@ -108,6 +111,7 @@ class Layout:
         no_finding: The value of a `labels` cell that says that nothing was found.
         label_source: Who says the labels (`mined`, `pathology`, ...).
         mask_labels: Value in a mask to the name of what it marks.
+        masks: File name pattern of mask pictures (`{stem}` is the image's stem) to what they mark.
         known: Labels that hold for every case.
         anatomy: Closer words than `body_part` for what is shown, kept in the image's `meta`.
         modality: DICOM modality code of every image, where it is always the same.
@@ -135,6 +139,7 @@ class Layout:
     no_finding: str = "No Finding"
     label_source: str = ""
     mask_labels: Mapping[int, str] = field(default_factory=dict)
+    masks: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, int] = field(default_factory=dict)
     anatomy: str = ""
     modality: str = ""

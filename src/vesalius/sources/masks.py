@@ -28,7 +28,10 @@ def _plain(path: Path) -> AnyArray:
         return np.asarray(nibabel.load(path).dataobj).T
     from PIL import Image as Picture
 
-    return np.asarray(Picture.open(path))
+    try:
+        return np.asarray(Picture.open(path))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInputError("cannot read image", item=path.name, why=str(error)) from error
 
 
 def binary_region(
@@ -94,3 +97,19 @@ def class_regions(
         elif refused is not None:
             refused.append((path.name, f"the value {value:g} has no class name; its pixels were left out"))
     return found
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, from its header where that is enough.
+
+    Raises:
+        BadInputError: The file is not a picture.
+    """
+    from PIL import Image as Picture
+    from PIL import UnidentifiedImageError
+
+    try:
+        with Picture.open(path) as picture:
+            return picture.height, picture.width
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
+        raise BadInputError("cannot read image", item=path.name, why=str(error)) from error

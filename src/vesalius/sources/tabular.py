@@ -75,7 +75,7 @@ def read_rows(layout: Layout, folder: Path, refused: Refused) -> Iterator[tuple[
                     refused.append((where, f"{key} is there already, in {seen[key]}"))
                 continue
             seen[key] = where
-            regions = list(draft.masks)
+            regions = [*draft.masks, *_named_masks(draft, layout, index, refused)]
             names = _names(draft, row, layout)
             for table, groups in sides:
                 for name in names:
@@ -152,6 +152,9 @@ def _put(
         draft.labels |= labels_of(str(value), layout)
     elif field_ == CLASS:
         draft.labels[detail if ":" in column.to else CLASS] = Label(value, source=layout.label_source)
+    elif field_ == "onehot":
+        if value == 1:
+            draft.labels[CLASS] = Label(detail, source=layout.label_source)
     elif field_ == "label":
         draft.labels[detail] = Label(value, unit=column.unit, source=layout.label_source)
     elif field_ == "attr":
@@ -180,6 +183,23 @@ def _mask(path: Path, detail: str, layout: Layout, refused: Refused) -> list[Reg
             refused=refused,
         )
     return [masks.binary_region(path, label, granularity=layout.granularity, annotator=annotator)]
+
+
+def _named_masks(draft: _Draft, layout: Layout, index: FileIndex, refused: Refused) -> list[Region]:
+    """Masks that a file's name ties to the image; an image need not have one."""
+    found: list[Region] = []
+    stem = stem_of(draft.image.name) if draft.image else ""
+    for pattern, label in layout.masks.items() if stem else ():
+        name = pattern.replace("{stem}", stem)
+        try:
+            path = index.find(name)
+        except VesaliusError:
+            continue
+        try:
+            found += _mask(path, label, layout, refused)
+        except VesaliusError as error:
+            refused.append((name, reason(error)))
+    return found
 
 
 def _case(layout: Layout, key: str, draft: _Draft, regions: list[Region]) -> Case:
@@ -233,7 +253,7 @@ def _regions(table: RegionTable, lines: list[tuple[str, dict[str, str]]], refuse
             found.append(
                 Region(
                     _geometry(table, numbers),
-                    row[table.label],
+                    table.rename.get(row[table.label], row[table.label]),
                     granularity=table.granularity,
                     annotator=table.annotator,
                 )
