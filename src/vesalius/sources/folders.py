@@ -130,7 +130,7 @@ def read_csv_images(layout: Layout, folder: Path, refused: Refused) -> Iterator[
             seen.add(case.id)
             # A part that is named by the table's own name holds for all its rows.
             part = case.source.split or split_name(stem_of(file.name))
-            yield case.replace(source=source_of(layout, case.source.id, part)) if part else case
+            yield case.replace(source=replace(case.source, split=part))
 
 
 def describe(file: Path) -> dict[str, Column]:
