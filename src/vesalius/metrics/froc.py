@@ -59,10 +59,10 @@ class FrocImage:
         """
         found, true = as_boxes(marks, "marks"), as_boxes(lesions, "lesions")
         if rule == "iou":
-            hit = np.asarray(iou_matrix(found, true) >= threshold)
+            hit: NDArray[np.bool_] = np.asarray(iou_matrix(found, true) >= threshold)
         elif rule == "centre":
             centre = (found[:, None, :2] + found[:, None, 2:]) / 2
-            hit = ((centre >= true[None, :, :2]) & (centre < true[None, :, 2:])).all(axis=2)
+            hit = np.asarray(((centre >= true[None, :, :2]) & (centre < true[None, :, 2:])).all(axis=2))
         else:
             raise UsageError("unknown rule", item=str(rule), fix="use iou or centre")
         return cls(hit, _score(score, len(found)))

@@ -27,6 +27,8 @@ MODULES = (
     "froc",
     "grounding",
     "pointing",
+    "segmentation",
+    "instances",
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
