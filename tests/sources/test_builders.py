@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesalius.cases import Box, Case, Image, Label, Region
+from vesalius.cases import Box, Case, Image, Label, Region, Report
 from vesalius.errors import UsageError
 from vesalius.sources.builders import balanced_indices, captions, class_counts, class_weights, label_text, statements
 
@@ -44,6 +44,15 @@ def test_a_normal_film_and_a_film_of_which_nothing_is_known() -> None:
     assert captions(Case("u", images=(FILM,)), 5)
     with pytest.raises(UsageError, match="no image"):
         captions(Case("x"), 3)
+
+
+def test_report_sentences_are_mixed_in_when_asked_for() -> None:
+    report = Report(findings="The heart is large. There is a left effusion.", impression="Heart failure.")
+    case = Case("r", images=(FILM,), labels={"Effusion": 1}, report=report)
+    own = {"The heart is large.", "There is a left effusion.", "Heart failure."}
+    assert not own & set(captions(case, 8, 1))
+    assert len(own & set(captions(case, 8, 1, reported=0.25))) == 2
+    assert own <= set(captions(case, 8, 1, reported=1.0))
 
 
 def test_regions_are_said_with_side_and_severity_and_organs_are_not() -> None:

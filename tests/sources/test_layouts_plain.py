@@ -18,7 +18,7 @@ from vesalius.sources import files
 from vesalius.sources.common import split_name
 from vesalius.sources.detect import detect
 from vesalius.sources.files import FileIndex, inside, read_json, read_xml, rows
-from vesalius.sources.registry import import_folder, layout_named, layouts, resolve
+from vesalius.sources.registry import import_folder, layout_named, layouts, reference, resolve
 from vesalius.sources.values import parse
 
 
@@ -136,6 +136,14 @@ def test_every_layout_resolves_and_is_described() -> None:
         layout_named("nope")
     with pytest.raises(UsageError, match="must live"):
         resolve("os:system")
+
+
+def test_the_reference_names_every_layout() -> None:
+    text = reference()
+    for layout in layouts():
+        assert f"| `{layout.name}` |" in text
+    assert len(text.splitlines()) == len(layouts()) + 2
+    assert text.count("| yes |") == 7
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:

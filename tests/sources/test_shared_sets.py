@@ -100,6 +100,7 @@ def test_cbc_counts(shared_data: Path) -> None:
     assert len(cases) == 300
     assert region_labels(cases) == Counter(RBC=3340, WBC=307, Platelets=304)
     assert all(isinstance(r.geometry, Box) and r.geometry.area > 0 for c in cases for r in c.regions)
+    assert {c.attributes["complete"] for c in cases} == {0}
     assert cases["cbc/BloodImage_00037"].group == cases["cbc/BloodImage_00038"].group
     first = cases["cbc/BloodImage_00000"].regions[0]
     assert (first.label, first.geometry) == ("WBC", Box(260, 177, 491, 376))
@@ -172,6 +173,7 @@ def test_covid_counts_order_and_licences(shared_data: Path) -> None:
             assert by_id[case.prior].patient == case.patient
             assert by_id[case.prior].time < case.time
         lungs = {r.label: r.geometry for r in case.regions if isinstance(r.geometry, Box)}
+        assert all(r.attributes == {"loose": 1} for r in case.regions if isinstance(r.geometry, Box))
         assert lungs["right lung"].centre.x < lungs["left lung"].centre.x
 
 

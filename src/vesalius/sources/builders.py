@@ -14,6 +14,7 @@ from vesalius.cases import Case
 from vesalius.errors import UsageError
 from vesalius.sources.layout import CLASS
 from vesalius.text.prompts import clean_label, describe, is_normal_label
+from vesalius.text.sentences import split_sentences
 
 #: Class names that need a noun to be said in a sentence; the first phrase is the usual one.
 _PHRASES: Mapping[str, tuple[str, ...]] = {
@@ -98,7 +99,9 @@ def label_text(case: Case, *, image: int = 0) -> str:
     return " ".join(part for part in head if part) + ": " + (", ".join(facts) or "-")
 
 
-def captions(case: Case, n: int = 8, seed: int = 0, *, absent: float = 0.2, image: int = 0) -> list[str]:
+def captions(
+    case: Case, n: int = 8, seed: int = 0, *, absent: float = 0.2, reported: float = 0.0, image: int = 0
+) -> list[str]:
     """Up to `n` distinct sentences that are true of one image of a case.
 
     Sentences name one finding, all findings together, or the kind of image alone where nothing else is known.
@@ -108,6 +111,7 @@ def captions(case: Case, n: int = 8, seed: int = 0, *, absent: float = 0.2, imag
         n: How many at most.
         seed: The same case and seed give the same sentences.
         absent: Share of sentences that deny a finding known to be absent, in [0, 1].
+        reported: Share of sentences taken from the findings and impression of the report, where there is one.
         image: Which image of the case.
 
     Returns:
@@ -151,6 +155,9 @@ def captions(case: Case, n: int = 8, seed: int = 0, *, absent: float = 0.2, imag
             n=limit,
         )
 
+    if reported and case.report is not None:
+        own = [s.text.strip() for s in split_sentences(case.report.text) if s.text.strip()]
+        told += rng.sample(own, min(len(own), round(n * reported)))
     for turn in range(no):
         told += say(denied[turn % len(denied)], 1)
     subjects: list[Statement | None] = [*present]

@@ -56,14 +56,7 @@ def inside(folder: Path, name: str) -> Path:
         UnsafeInputError: The name is absolute, climbs out with `..`, or leads out through a link.
         BadInputError: There is no such file.
     """
-    text = name.strip().replace("\\", "/")
-    parts = PurePosixPath(text)
-    if not text or "\0" in text:
-        raise BadInputError("cannot use file name", item=repr(name), why="it is empty or holds a NUL")
-    if parts.is_absolute() or re.match(r"^[A-Za-z]:", text) or ".." in parts.parts:
-        raise UnsafeInputError(
-            "refused file name", item=name[:200], why="it leads outside the folder", fix="name files relative to it"
-        )
+    parts = relative(name)
     path = folder / parts
     try:
         real = Path(os.path.realpath(path))
@@ -75,6 +68,26 @@ def inside(folder: Path, name: str) -> Path:
     if not found:
         raise BadInputError("file is not there", item=name[:200], why=f"not in {folder}")
     return path
+
+
+def relative(name: str) -> str:
+    """A name from a table as a relative path with `/`, without `.` parts.
+
+    Raises:
+        UnsafeInputError: It is absolute, names a drive, or climbs with `..`.
+        BadInputError: It is empty.
+    """
+    text = name.strip().replace("\\", "/")
+    if not text or "\0" in text:
+        raise BadInputError("cannot use file name", item=repr(name), why="it is empty or holds a NUL")
+    parts = [part for part in text.split("/") if part not in {"", "."}]
+    if text.startswith("/") or re.match(r"^[A-Za-z]:", text) or ".." in parts:
+        raise UnsafeInputError(
+            "refused file name", item=name[:200], why="it leads outside the folder", fix="name files relative to it"
+        )
+    if not parts:
+        raise BadInputError("cannot use file name", item=repr(name), why="it names a folder")
+    return "/".join(parts)
 
 
 def rows(file: Path, refused: Refused, *, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
@@ -243,7 +256,8 @@ class FileIndex:
 
     def __init__(self, folder: Path, roots: Sequence[str] = (".",), suffixes: Sequence[str] = ()) -> None:
         self.folder, self.roots, self.suffixes = folder, tuple(roots), tuple(suffixes)
-        self._names: dict[str, list[Path]] | None = None
+        self._files: dict[str, bool] = {}
+        self._names: dict[str, list[str]] | None = None
 
     def find(self, name: str) -> Path:
         """The file.
@@ -252,39 +266,63 @@ class FileIndex:
             BadInputError: It is not there, or two files have this name.
             UnsafeInputError: The name leads outside the folder.
         """
-        tries = (name,) if not self.suffixes or is_image(name) else (*(name + s for s in self.suffixes), name)
-        missing = BadInputError("file is not there", item=name[:200], why=f"not in {self.folder}")
+        plain = relative(name)
+        names = self._index()
+        tries = [plain] if is_image(plain) else [*(plain + s for s in self.suffixes), plain]
         for attempt in tries:
-            try:
-                return inside(self.folder, attempt)
-            except UnsafeInputError:
-                raise
-            except BadInputError as error:
-                missing = error
-        base = PurePosixPath(name.replace("\\", "/"))
-        for key in (base.name, *(base.name + s for s in self.suffixes)):
+            if attempt in self._files or "." not in self.roots:
+                try:
+                    return self._checked(attempt)
+                except UnsafeInputError:
+                    raise
+                except BadInputError:
+                    continue
+        for attempt in tries:
             # A table's `a/x.png` may stand for `images/a/x.png`, never for `images/b/x.png`.
-            parts = (*base.parts[:-1], key)
-            found = [p for p in self._index().get(key, []) if p.parts[-len(parts) :] == parts]
+            found = [f for f in names.get(attempt.rpartition("/")[2], ()) if f.endswith("/" + attempt)]
             if len(found) > 1:
                 raise BadInputError(
-                    "cannot tell which file is meant", item=name[:200], why=f"{len(found)} have this name"
+                    "cannot tell which file is meant", item=name[:200], why=f"{len(found)} files have this name"
                 )
             if found:
-                return inside(self.folder, found[0].relative_to(self.folder).as_posix())
-        raise missing
+                return self._checked(found[0])
+        raise BadInputError("file is not there", item=name[:200], why=f"not in {self.folder}")
 
-    def _index(self) -> dict[str, list[Path]]:
+    def _checked(self, place: str) -> Path:
+        """A file that was seen on the walk and is no link needs no second look."""
+        if self._files.get(place) is False:
+            return self.folder / place
+        return inside(self.folder, place)
+
+    def _index(self) -> dict[str, list[str]]:
+        """File name to places; `_files` says of each place whether it is a link."""
         if self._names is None:
             self._names = {}
-            seen: set[Path] = set()
-            for root in self.roots:
-                for start in [self.folder] if root == "." else sorted(self.folder.glob(root)):
-                    for path in walk(start):
-                        if path not in seen:
-                            seen.add(path)
-                            self._names.setdefault(path.name, []).append(path)
+            starts = {
+                start.relative_to(self.folder).as_posix()
+                for root in self.roots
+                for start in ([self.folder] if root == "." else self.folder.glob(root))
+                if start.is_dir() and not start.is_symlink()
+            }
+            for start in sorted(starts):
+                self._walk("" if start == "." else start, self._names)
         return self._names
+
+    def _walk(self, start: str, names: dict[str, list[str]]) -> None:
+        waiting = [start]
+        while waiting:
+            place = waiting.pop()
+            try:
+                entries = sorted(os.scandir(self.folder / place), key=lambda e: e.name)
+            except OSError:  # a folder that may not be listed; what it holds is then reported as not there
+                continue
+            for entry in entries:
+                name = f"{place}/{entry.name}" if place else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                elif name not in self._files and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+                    self._files[name] = entry.is_symlink()
+                    names.setdefault(entry.name, []).append(name)
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -50,6 +50,7 @@ class RegionTable:
         shape: `xyxy` corners, `xywh` corner and size, or `xy` a point.
         granularity: What is marked (`lesion`, `cell`, `organ`).
         annotator: Who drew it.
+        attributes: Facts that hold for every region.
         rename: Label in the table to the label that the cases use.
         origin: Subtracted from every coordinate: 1 where the layout counts pixels from one.
     """
@@ -61,6 +62,7 @@ class RegionTable:
     shape: Shape
     granularity: str = ""
     annotator: str = ""
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     origin: float = 0.0
 
@@ -113,6 +115,7 @@ class Layout:
         mask_labels: Value in a mask to the name of what it marks.
         masks: File name pattern of mask pictures (`{stem}` is the image's stem) to what they mark.
         known: Labels that hold for every case.
+        facts: Attributes that hold for every case.
         anatomy: Closer words than `body_part` for what is shown, kept in the image's `meta`.
         modality: DICOM modality code of every image, where it is always the same.
         view: View of every image.
@@ -141,6 +144,7 @@ class Layout:
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, str | int] = field(default_factory=dict)
     anatomy: str = ""
     modality: str = ""
     view: str = ""

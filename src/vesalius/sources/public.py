@@ -72,7 +72,7 @@ LAYOUTS: tuple[Layout, ...] = (
                 "xywh",
                 "lesion",
                 "radiologist",
-                {"Infiltrate": "Infiltration"},
+                rename={"Infiltrate": "Infiltration"},
             ),
         ),
         vocabulary=NIH_LABELS,

@@ -34,6 +34,15 @@ def layout_named(name: str) -> Layout:
     raise UsageError("no such layout", item=name, fix=f"use one of {', '.join(x.name for x in layouts())}")
 
 
+def reference() -> str:
+    """The table of all layouts in Markdown, for the generated reference."""
+    lines = ["| layout | what | licence | written by `data convert` |", "|---|---|---|---|"]
+    for layout in layouts():
+        title = f"[{layout.title}]({layout.url})" if layout.url else layout.title
+        lines.append(f"| `{layout.name}` | {title} | {layout.licence or '-'} | {'yes' if layout.writer else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
 def resolve(target: str) -> Callable[..., Any]:
     """The function that `module:function` names; only modules of this room are imported."""
     module, _, function = target.partition(":")

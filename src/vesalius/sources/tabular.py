@@ -117,7 +117,8 @@ def labels_of(cell: str, layout: Layout) -> dict[str, Label]:
         raise ValueError(f"{strange[0]!r} is not a label of {layout.title}")
     if not named:
         return {}
-    return {name: Label(int(name in named), source=layout.label_source) for name in known}
+    absent, present = (Label(value, source=layout.label_source) for value in (0, 1))
+    return {name: present if name in named else absent for name in known}
 
 
 def _fill(
@@ -221,7 +222,7 @@ def _case(layout: Layout, key: str, draft: _Draft, regions: list[Region]) -> Cas
         regions=tuple(regions),
         report=Report(**draft.report) if draft.report else None,
         labels={**{k: Label(v) for k, v in layout.known.items()}, **draft.labels},
-        attributes=draft.attributes,
+        attributes={**layout.facts, **draft.attributes},
         source=Source(
             **{"dataset": layout.name, "licence": layout.licence, "url": layout.url, "id": key} | draft.source
         ),
@@ -256,6 +257,7 @@ def _regions(table: RegionTable, lines: list[tuple[str, dict[str, str]]], refuse
                     table.rename.get(row[table.label], row[table.label]),
                     granularity=table.granularity,
                     annotator=table.annotator,
+                    attributes=dict(table.attributes),
                 )
             )
         except KeyError as error:
