@@ -1,0 +1,1 @@
+"""Training losses: pure functions, each with its formula and source."""

@@ -1,0 +1,1 @@
+"""Training: recipes, loops, augmentation. Nothing is imported before it is used."""

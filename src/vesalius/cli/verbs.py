@@ -1,0 +1,33 @@
+"""The list of verbs, without importing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Args:
+        name: What the user types.
+        help: One line.
+        module: Module with `configure(parser)` and `run(options, run)`.
+    """
+
+    name: str
+    help: str
+    module: str
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("doctor", "what this machine and installation can do", "vesalius.cli.doctor"),
+    Verb("models", "list, inspect, add, get and verify models", "vesalius.cli.models"),
+    Verb("data", "import, validate, describe, de-identify, split and convert data", "vesalius.cli.data"),
+    Verb("index", "put images into a searchable library", "vesalius.cli.index"),
+    Verb("search", "find cases by words, by image, by filter", "vesalius.cli.search"),
+    Verb("classify", "classify images with no labels, or with a fitted head", "vesalius.cli.classify"),
+    Verb("fit", "fit a few-shot head and choose its operating point", "vesalius.cli.fit"),
+    Verb("train", "train a model that ships or a published system", "vesalius.cli.train"),
+    Verb("demo", "show all of it on real images that pip brings", "vesalius.cli.demo"),
+)

@@ -1,0 +1,142 @@
+"""What every embedder shares: batching views, pooling slices, unit length, remembering texts."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius.cases import Image
+from vesalius.errors import BadInputError, MissingError
+from vesalius.models.preprocess import ViewPreprocess
+from vesalius.models.protocols import AnyArray, FloatArray
+
+
+class TowerEmbedder(ABC):
+    """An image tower and perhaps a text tower over one `ViewPreprocess`.
+
+    A volume's or video's vector is the mean of its slices' unit vectors, scaled to length 1 again: it needs no
+    training, is the same whatever the order of the slices, and one slice alone gives the picture's own vector.
+
+    Args:
+        name: Name for messages and indexes.
+        fingerprint: SHA-256 over weights, tokenizer and preprocessing.
+        dim: Length of a vector.
+        preprocess: The image side's preprocessing.
+        batch_size: Views in one pass of the tower.
+    """
+
+    def __init__(
+        self, name: str, fingerprint: str, dim: int, preprocess: ViewPreprocess, *, batch_size: int = 32
+    ) -> None:
+        self._name, self._fingerprint, self._dim, self._preprocess = name, fingerprint, dim, preprocess
+        self.batch_size = batch_size
+        self._texts: dict[str, npt.NDArray[np.float32]] = {}
+
+    @property
+    def name(self) -> str:
+        """Name in the model store."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, tokenizer and preprocessing."""
+        return self._fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._dim
+
+    @property
+    def preprocess(self) -> ViewPreprocess:
+        """The image side's preprocessing."""
+        return self._preprocess
+
+    @abstractmethod
+    def _forward_views(self, views: AnyArray) -> FloatArray:
+        """`(n, 3, H, W)` views to `(n, dim)` vectors of any length."""
+
+    def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
+        """`(n, dim)` vectors of any length."""
+        raise MissingError(
+            "model has no text tower",
+            item=self.name,
+            why=f"cannot embed {len(texts)} text(s)",
+            fix="use nano or a CLIP",
+        )
+
+    def embed(self, images: Sequence[Image]) -> FloatArray:
+        """`(n, dim)` unit vectors of images of any kind, decoded in this process."""
+        out = np.zeros((len(images), self.dim), np.float32)
+        # A few images at a time: views of a whole archive would not fit in memory.
+        for start in range(0, len(images), self.batch_size):
+            part = images[start : start + self.batch_size]
+            out[start : start + len(part)] = self.embed_views([self.preprocess(image) for image in part])
+        return out
+
+    def embed_views(self, views: Sequence[AnyArray]) -> FloatArray:
+        """`(n, dim)` unit vectors of images that `preprocess` has turned into `(S, 3, H, W)` views."""
+        owner = np.repeat(np.arange(len(views)), [len(v) for v in views])
+        summed = np.zeros((len(views), self.dim), np.float32)
+        done = 0
+        for batch in _batches(views, self.batch_size):
+            vectors = unit(self._forward_views(batch), self.name)
+            np.add.at(summed, owner[done : done + len(batch)], vectors)
+            done += len(batch)
+        return unit(summed, self.name)
+
+    def embed_text(self, texts: Sequence[str]) -> FloatArray:
+        """`(n, dim)` unit vectors of texts; each text is computed once in the life of this object.
+
+        Raises:
+            MissingError: The model has no text tower.
+        """
+        new = [t for t in dict.fromkeys(texts) if t not in self._texts]
+        if new:
+            vectors = unit(self._forward_texts(new), self.name)
+            self._texts.update(zip(new, vectors, strict=True))
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
+        return np.stack([self._texts[t] for t in texts])
+
+
+def unit(vectors: npt.NDArray[Any], name: str) -> FloatArray:
+    """Rows scaled to length 1.
+
+    Raises:
+        BadInputError: A row is zero or not finite, which means that the model or its input is broken.
+    """
+    v = np.asarray(vectors, np.float32)
+    norm = np.linalg.norm(v, axis=1, keepdims=True)
+    if not np.isfinite(norm).all() or (norm == 0).any():
+        bad = int(np.flatnonzero(~np.isfinite(norm[:, 0]) | (norm[:, 0] == 0))[0])
+        raise BadInputError("model gave an unusable vector", item=f"{name}, row {bad}", why="it is zero or not finite")
+    return np.asarray(v / norm, np.float32)
+
+
+def text_key(fingerprint: str, text: str) -> str:
+    """Key of a text's vector in a cache on disk."""
+    return hashlib.sha256(f"{fingerprint}\0{text}".encode()).hexdigest()
+
+
+def _batches(views: Sequence[AnyArray], size: int) -> Iterator[AnyArray]:
+    """Views of all images in order, `size` at a time, without joining everything first."""
+    held: list[AnyArray] = []
+    count = 0
+    for stack in views:
+        start = 0
+        while start < len(stack):
+            take = min(size - count, len(stack) - start)
+            held.append(stack[start : start + take])
+            count += take
+            start += take
+            if count == size:
+                yield np.concatenate(held)
+                held, count = [], 0
+    if held:
+        yield np.concatenate(held)
