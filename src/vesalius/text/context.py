@@ -92,6 +92,7 @@ class Context:
     def _end_forward(self, match: Match, status: MentionStatus) -> int:
         """Where a scope that starts after `match` ends."""
         limit = min(len(self.tokens), match.last + _width(match, self.tokens, status))
+        neither = self.tokens[match.first].lemma == "neither"  # denies the whole clause: "neither kidney shows ..."
         open_list = self.tokens[match.first].lemma == "differential"
         for at in range(match.last, limit):
             word = self.tokens[at].lemma
@@ -103,13 +104,17 @@ class Context:
                 return at
             if at > match.last and self._another_begins(at, status):
                 return at
-            if at > match.last and at in self._verbs and self.tokens[at - 1].lemma not in {"that", "which", "who"}:
+            if (
+                at > match.last
+                and not neither
+                and at in self._verbs
+                and self.tokens[at - 1].lemma not in {"that", "which", "who"}
+            ):
                 return at
             if word in _COMMAS and not open_list and self._comma_ends(at, status):
                 return at
-            if word in _JOINS and at + 1 < limit and self._asserts(at + 1) and self.tokens[at + 1].lemma not in _SIDES:
-                if not self._list_goes_on(at + 1):
-                    return at
+            if word in _JOINS and at + 1 < limit and self._join_ends(at):
+                return at
         return limit
 
     def _another_begins(self, at: int, status: MentionStatus) -> bool:
@@ -124,6 +129,11 @@ class Context:
     def _asserts(self, at: int) -> bool:
         """True when the word at `at` opens a new assertion ("stable ...", "the heart ...", "there ...")."""
         return self.tokens[at].lemma in _words("asserting")
+
+    def _join_ends(self, at: int) -> bool:
+        """True when an "and" or "with" opens a new assertion: "no effusion *and* stable cardiomegaly"."""
+        side = self.tokens[at + 1].lemma in _SIDES
+        return self._asserts(at + 1) and not side and not self._list_goes_on(at + 1)
 
     def _comma_ends(self, at: int, status: MentionStatus) -> bool:
         if self.tokens[at].text == "，" or at + 1 >= len(self.tokens):

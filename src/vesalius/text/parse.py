@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,13 +63,17 @@ class ParsedSentence:
     def __init__(self, text: str, lexicon: Lexicon, offset: int = 0) -> None:
         self.text, self.offset = text, offset
         self.tokens: tuple[Token, ...] = tokenize(text, offset)
-        self.context = Context(self.tokens)
         self._lexicon = lexicon
         self.named: tuple[Named, ...] = self._find_named()
         self.attributes: tuple[Attribute, ...] = self._find_attributes() if self.named else ()
         self._starts = [n.first for n in self.named]
         self._groups = self._group()
         self._sizes = self._size()
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """The scopes of the sentence; worked out only when a finding is named."""
+        return Context(self.tokens)
 
     def owner(self, attribute: Attribute) -> int | None:
         """Index of the finding that a describing word belongs to, or `None`."""
@@ -152,6 +157,8 @@ class ParsedSentence:
                 at, free = by_first[at].last, 4
                 continue
             word = self.tokens[at].lemma
+            if word == "," and found and ":normal" not in state.value:
+                break  # "enlarged heart, stable mediastinal contours"
             if at in begins and not found and self.tokens[at - 1].lemma in {"and", "/", "or"}:
                 at = begins[at]  # "tortuosity and calcification of the aorta"
                 continue
@@ -227,7 +234,11 @@ class ParsedSentence:
         before = None
         for index in range(place - 1, max(-1, place - 6), -1):
             if self.named[index].last > first:
-                return index if inside else None
+                begin, end = self.named[index].core
+                between = (begin, end) != (self.named[index].first, self.named[index].last) and (
+                    last <= begin or end <= first
+                )
+                return index if inside or between else None  # "the heart is *mildly* enlarged"
             if before is None or self.named[index].last > self.named[before].last:
                 before = index
         if before is not None and self._parted(self.named[before].last, first):

@@ -46,7 +46,7 @@ _LATIN = "|".join(r"[ \t]+".join(map(re.escape, h.split())) for h in _ASCII)
 _CAPITALS = "|".join(r"[ \t]+".join(map(re.escape, h.upper().split())) for h in _ASCII)
 _HAN = "|".join(sorted((h for h in _SECTION_OF if not h.isascii()), key=len, reverse=True))
 _HEADER = re.compile(
-    rf"^[ \t#*]*(?P<line>{_LATIN})\*{{0,2}}[ \t]*(?:\([^)\n]{{0,40}}\)[ \t]*)?(?::\*{{0,2}}|(?=[ \t]*$))"
+    rf"^[ \t#*]*+(?P<line>{_LATIN})\*{{0,2}}[ \t]*+(?:\([^)\n]{{0,40}}\)[ \t]*+)?(?::\*{{0,2}}|(?=[ \t]*$))"
     rf"|(?<=[\s.])(?P<inline>(?-i:{_CAPITALS})):"
     rf"|(?:^|(?<=[\s。；]))[【\[]?(?P<han>{_HAN})(?:[:：】\]]+|[ \t]*$)",
     re.IGNORECASE | re.MULTILINE,
