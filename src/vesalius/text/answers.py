@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from vesalius.text.context import Context
@@ -100,7 +101,7 @@ def parse_number(answer: str) -> float | None:
     answer = answer[:_LONGEST]
     final = list(_FINAL.finditer(answer))
     text = answer[final[-1].end() :] if final else answer
-    numbers = {float(n.replace(",", "")) for n in _NUMBER.findall(text[:5000])}
+    numbers = {value for n in _NUMBER.findall(text[:5000]) if math.isfinite(value := float(n.replace(",", "")))}
     if not numbers:
         numbers = {float(_WORDS[t.lemma]) for t in tokenize(text[:5000]) if t.lemma in _WORDS}
     return numbers.pop() if len(numbers) == 1 else None

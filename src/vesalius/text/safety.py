@@ -49,7 +49,8 @@ _RULES: dict[str, str] = {
 }
 _COMPILED = {name: re.compile(rule, re.IGNORECASE | re.MULTILINE) for name, rule in _RULES.items()}
 _LOOKALIKES = str.maketrans(
-    "аеорсухіјѕԁɡһӏΑΒΕΗΙΚΜΝΟΡΤΧΥΖαορνικ０１３４５７", "aeopcyxijsdghlABEHIKMNOPTXYZaopvik013457"
+    "аеорсухіјѕԁɡһӏАВЕІКМНОРСТУХЅЈΑΒΕΗΙΚΜΝΟΡΤΧΥΖαορνικ０１３４５７",
+    "aeopcyxijsdghlABEIKMHOPCTYXSJABEHIKMNOPTXYZaopvik013457",
 )
 
 
