@@ -306,6 +306,21 @@ def test_files_are_copied_byte_for_byte_and_values_that_fit_no_picture_are_refus
     assert stems[0].startswith("CON-")
 
 
+def test_cases_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    jpg = array_picture(tmp_path / "a.jpg", PIXELS)
+    box = (Region(Box(1, 1, 3, 3), "x"),)
+    made = CaseSet(
+        Case(i, images=(image,), regions=box, labels={"class": "x"})
+        for i, image in (("s/a", Image(uri=str(jpg))), ("t/a", Image(array=PIXELS)), ("A", Image(array=DEEP)))
+    )
+    for layout in ("voc", "coco", "folder-per-class", "csv-images"):
+        assert convert(made, layout, tmp_path / layout).written == 3
+        assert len(import_folder(tmp_path / layout, layout)) == 3
+    masks = CaseSet(c.replace(regions=(Region(mask(), "x"),), images=(Image(array=PIXELS),)) for c in made)
+    convert(masks, "nnunet", tmp_path / "nnunet")
+    assert len(import_folder(tmp_path / "nnunet")) == 3
+
+
 def test_real_smears_to_coco_voc_and_back(shared_data: Path, tmp_path: Path) -> None:
     real = read_layout("cbc", shared_data / "cbc").limit(12)
     want = {c.source.id: [(r.label, r.geometry) for r in c.regions] for c in real}

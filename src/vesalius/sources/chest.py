@@ -15,6 +15,7 @@ from vesalius.sources.layout import Layout
 from vesalius.sources.tabular import read as read_table
 from vesalius.sources.tabular import reason
 from vesalius.sources.values import parse
+from vesalius.text.sections import parse_report
 
 _MAX_REPORT = 2**20
 _STUDY = re.compile(r"(?:^|/)(?:(train|valid|test)/)?(patient\d+)/(study\d+)/[^/]+$")
@@ -198,8 +199,6 @@ def _time(date: str, clock: str) -> str:
 
 
 def _report(index: FileIndex, name: str, refused: Refused) -> Report | None:
-    from vesalius.text.sections import parse_report
-
     try:
         path = index.find(name)
     except VesaliusError:

@@ -17,6 +17,7 @@ from vesalius.sources.files import FileIndex, Refused, read_json, stem_of
 from vesalius.sources.layout import Layout
 from vesalius.sources.reports import Lost
 from vesalius.sources.tabular import reason
+from vesalius.sources.writers import picture
 
 #: Largest mask built from run lengths, in pixels.
 MAX_PIXELS = 2**28
@@ -174,8 +175,6 @@ def write(cases: CaseSet, out: Path, lost: Lost) -> int:
     Returns:
         Cases written.
     """
-    from vesalius.sources.writers import picture
-
     parts: dict[str, dict[str, Any]] = {}
     numbers: dict[str, int] = {}
     ids = itertools.count(1)

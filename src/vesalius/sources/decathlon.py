@@ -19,6 +19,7 @@ from vesalius.sources.layout import Layout
 from vesalius.sources.masks import class_regions
 from vesalius.sources.reports import Lost
 from vesalius.sources.tabular import reason
+from vesalius.sources.writers import free_name, save_png
 from vesalius.text.modalities import modality_code
 
 _VOLUMES = frozenset({".nii", ".nii.gz", ".mha", ".npy"})
@@ -166,8 +167,6 @@ def write_nnunet(cases: CaseSet, out: Path, lost: Lost) -> int:
     Raises:
         UsageError: There are no cases, or pictures and volumes are mixed.
     """
-    from vesalius.sources.writers import safe_name
-
     numbers: dict[str, int] = {}
     channels: tuple[str, ...] | None = None
     kinds: set[Kind] = set()
@@ -189,7 +188,7 @@ def write_nnunet(cases: CaseSet, out: Path, lost: Lost) -> int:
             continue
         channels = channels or named
         part = "Ts" if case.source.split == "test" else "Tr"
-        key = safe_name(case.id.rpartition("/")[2], case.id)
+        key = free_name(out / f"images{part}", case.id.rpartition("/")[2], case.id, lost)
         saved = [
             _save(out / f"images{part}", f"{key}_{n:04d}", array, image, lost)
             for n, (array, image) in enumerate(zip(arrays, case.images, strict=True))
@@ -237,8 +236,6 @@ def _label_array(case: Case, shape: tuple[int, ...], numbers: dict[str, int], lo
 
 
 def _save(folder: Path, name: str, array: AnyArray, image: Image, lost: Lost) -> bool:
-    from vesalius.sources.writers import save_png
-
     folder.mkdir(parents=True, exist_ok=True)
     if image.kind == "2d":
         return save_png(array, folder / f"{name}.png")

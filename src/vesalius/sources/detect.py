@@ -131,9 +131,9 @@ def _class_folders(rule: Rule, folder: Path) -> str | None:
     images = others = loose = 0
     for where, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
+        if images + others > _FILES:
+            break
         for name in names:
-            if images + others > _FILES:
-                break
             if not is_image(name):
                 others += 1
             elif Path(where) == folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from vesalius.sources.files import Refused
 
 def stored(path: Path, kind: Kind = "2d") -> AnyArray:
     """The stored values of one file, read as `Image.pixels` reads every image."""
-    try:
+    if importlib.util.find_spec("vesalius.io.raster") and importlib.util.find_spec("vesalius.io.nifti"):
         return Image(uri=str(path), kind=kind).pixels()
-    except (AttributeError, ModuleNotFoundError):  # the io room is not there yet
-        return _plain(path)
+    return _plain(path)
 
 
 def _plain(path: Path) -> AnyArray:

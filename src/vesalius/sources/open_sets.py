@@ -247,7 +247,9 @@ def read_layout(name: str, folder: str | os.PathLike[str]) -> CaseSet:
         MissingError: The folder or its table is not there.
     """
     if name not in BY_NAME:
-        raise UsageError("no such open set", item=name, fix=f"use one of {', '.join(BY_NAME)}")
+        terms = "read its terms with `vesalius.sources.terms.read_terms`"
+        fix = terms if name == "disease-ontology" else f"use one of {', '.join(BY_NAME)}"
+        raise UsageError("no such set of cases", item=name, fix=fix)
     path = Path(folder).absolute()
     if not path.is_dir():
         raise MissingError("folder is not there", item=str(path))

@@ -225,12 +225,13 @@ LAYOUTS: tuple[Layout, ...] = (
         "Breast ultrasound images (BUSI) with masks, as released",
         "CC-BY-4.0",
         "https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
-        (
+        tuple(
             _sign(
                 0.97,
-                _rule("path", "**/benign/benign (*)_mask.png"),
-                _rule("path", "**/malignant/malignant (*)_mask.png"),
-            ),
+                _rule("path", f"{above}benign/benign (*)_mask.png"),
+                _rule("path", f"{above}malignant/malignant (*)_mask.png"),
+            )
+            for above in ("", "*/")
         ),
         f"{_ROOM}.folders:read_busi",
         modality="US",

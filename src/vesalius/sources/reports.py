@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vesalius.cases import Box, Case, Mask, Point, Polygon
@@ -16,6 +17,8 @@ class Lost:
 
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    #: (folder, file stem in small letters) of what was written.
+    taken: set[tuple[Path, str]] = field(default_factory=set)
 
     def add(self, what: str, why: str, n: int = 1) -> None:
         """Count a fact that was left out."""

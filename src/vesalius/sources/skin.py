@@ -8,14 +8,13 @@ from pathlib import Path
 from vesalius.cases import Case, Label
 from vesalius.sources.files import Refused, header, rows
 from vesalius.sources.layout import CLASS, Layout
+from vesalius.sources.public import HAM_CLASSES
 from vesalius.sources.tabular import read as read_table
 from vesalius.sources.values import parse
 
 
 def read_ham(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """HAM10000 with classes spelled out; photographs of one lesion share a patient."""
-    from vesalius.sources.public import HAM_CLASSES
-
     for case in read_table(layout, folder, refused):
         short = str(case.label(CLASS) or "")
         if short not in HAM_CLASSES:

@@ -16,6 +16,7 @@ from vesalius.sources.files import FileIndex, Refused, read_xml, stem_of
 from vesalius.sources.layout import Layout
 from vesalius.sources.reports import Lost
 from vesalius.sources.tabular import reason
+from vesalius.sources.writers import picture
 
 _FLAGS = ("difficult", "truncated", "occluded")
 
@@ -80,8 +81,6 @@ def write(cases: CaseSet, out: Path, lost: Lost) -> int:
     Returns:
         Cases written.
     """
-    from vesalius.sources.writers import picture
-
     parts: dict[str, list[str]] = {}
     (out / "Annotations").mkdir(parents=True, exist_ok=True)
     written = 0

@@ -67,17 +67,17 @@ def picture(case: Case, folder: Path, lost: Lost, *, stem: str = "") -> tuple[st
         lost.refuse(case.id, "it has no picture, and the layout holds pictures")
         return None
     image = case.images[0]
-    name = safe_name(stem or case.id.rpartition("/")[2], case.id)
+    name = free_name(folder, stem or case.id.rpartition("/")[2], case.id, lost)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         path = image.path
         if image.array is None and path is not None and suffix_of(path.name) in _COPIED and image.frame is None:
             size = picture_size(path)
-            target = _free(folder, name, path.suffix.lower(), case.id)
+            target = folder / f"{name}{path.suffix.lower()}"
             shutil.copyfile(path, target)
             return target.name, size
         array = image.pixels()
-        target = _free(folder, name, ".png", case.id)
+        target = folder / f"{name}.png"
         if not save_png(array, target):
             lost.refuse(case.id, f"{array.dtype} of shape {array.shape} does not fit a picture of 8 or 16 bits")
             return None
@@ -87,12 +87,13 @@ def picture(case: Case, folder: Path, lost: Lost, *, stem: str = "") -> tuple[st
         return None
 
 
-def _free(folder: Path, name: str, suffix: str, case_id: str) -> Path:
-    """A name that is not taken."""
-    target = folder / f"{name}{suffix}"
-    if target.exists():
-        target = folder / f"{name}-{hashlib.sha256(case_id.encode()).hexdigest()[:10]}{suffix}"
-    return target
+def free_name(folder: Path, text: str, case_id: str, lost: Lost) -> str:
+    """A stem that no other case of this conversion has in this folder, capitals not told apart."""
+    name = safe_name(text, case_id)
+    if (folder, name.lower()) in lost.taken:
+        name = f"{name}-{hashlib.sha256(case_id.encode()).hexdigest()[:10]}"
+    lost.taken.add((folder, name.lower()))
+    return name
 
 
 def write_csv_images(cases: CaseSet, out: Path, lost: Lost) -> int:
