@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vesalius.cli.common import Run, add_flags
-from vesalius.errors import UsageError
+from vesalius.errors import BadInputError, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
     """Fit, report, save."""
     from vesalius.cli.sources import open_cases
     from vesalius.models import load
-    from vesalius.models.heads import Head, fit, fit_vectors, target_value
+    from vesalius.models.heads import Head, fit, fit_vectors, mean_by_case, target_value
 
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
@@ -55,12 +55,15 @@ def run(options: argparse.Namespace, run: Run) -> None:
         from vesalius.library import Library
 
         with Library.open(options.source, model, create=False, readonly=True) as library:
-            rows = library.labelled(options.target)
+            kept = [(c.id, c.group, v) for c in library.cases() if (v := target_value(c, options.target)) is not None]
+            if not kept:
+                raise BadInputError("no case has a usable value of the target", item=options.target)
+            found = library.vectors([id for id, _, _ in kept])
             head = fit_vectors(
-                rows.vectors,
-                list(rows.values),
-                ids=list(rows.ids),
-                groups=list(rows.patients),
+                mean_by_case(found.ids, found.vectors, [id for id, _, _ in kept]),
+                [value for _, _, value in kept],
+                ids=[id for id, _, _ in kept],
+                groups=[group for _, group, _ in kept],
                 target=options.target,
                 model=model.name,
                 fingerprint=model.fingerprint,

@@ -398,11 +398,24 @@ def fit_vectors(
 
 def case_vectors(cases: Sequence[Case], embedder: Embedder) -> npt.NDArray[np.float32]:
     """`(n, dim)` unit vectors of cases: the mean of their images' vectors, scaled to length 1 again."""
-    images = [image for case in cases for image in case.images]
-    owner = np.repeat(np.arange(len(cases)), [len(case.images) for case in cases])
-    vectors = embedder.embed(images)
-    summed = np.zeros((len(cases), vectors.shape[1]), np.float32)
-    np.add.at(summed, owner, vectors)
+    owners = [case.id for case in cases for _ in case.images]
+    vectors = embedder.embed([image for case in cases for image in case.images])
+    return mean_by_case(owners, vectors, [case.id for case in cases])
+
+
+def mean_by_case(
+    owners: Sequence[str], vectors: npt.NDArray[np.float32], ids: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """`(len(ids), dim)` unit vectors: the mean of each case's image vectors, scaled to length 1.
+
+    Args:
+        owners: Case id of each row of `vectors`.
+        vectors: `(n, dim)` unit vectors, one an image.
+        ids: Cases, in the order wanted.
+    """
+    place = {id: i for i, id in enumerate(ids)}
+    summed = np.zeros((len(ids), vectors.shape[1]), np.float32)
+    np.add.at(summed, [place[owner] for owner in owners], vectors)
     return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), np.float32)
 
 

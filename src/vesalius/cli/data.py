@@ -1,0 +1,195 @@
+"""`vesalius data import|validate|stats|deid|split|convert|layouts`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vesalius.cases import CaseSet
+from vesalius.cases.caseset import CASES_FILE
+from vesalius.cli.common import Run, add_flags
+from vesalius.errors import ExitCode, UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    importing = actions.add_parser("import", help="read scans or a public data set into a case set")
+    importing.add_argument("source", type=Path, help="file, folder, DICOMDIR, archive or data set")
+    importing.add_argument("--to", type=Path, required=True, help="folder of the new case set")
+    importing.add_argument("--layout", default="", help="layout of SRC (default: found out; see `data layouts`)")
+    importing.add_argument("--link", action="store_true", help="point at the files instead of copying their pixels")
+    add_flags(importing, "--workers", "--limit", "--dry-run")
+    validating = actions.add_parser("validate", help="what is wrong with a case set")
+    validating.add_argument("source", type=Path)
+    validating.add_argument("--pixels", action="store_true", help="also read every image")
+    validating.add_argument("--schema", action="store_true", help="print the JSON schema of a case and stop")
+    add_flags(validating, "--limit")
+    stats = actions.add_parser("stats", help="counts of cases, patients, modalities, labels")
+    stats.add_argument("source", type=Path)
+    stats.add_argument("--layout", default="", help="layout of SRC (default: found out)")
+    add_flags(stats, "--workers", "--limit")
+    deid = actions.add_parser("deid", help="de-identify DICOM files (PS3.15 Annex E basic profile)")
+    deid.add_argument("source", type=Path)
+    deid.add_argument("--to", type=Path, required=True, help="folder of the de-identified files")
+    deid.add_argument("--key-file", type=Path, help="file with the secret that new UIDs and date shifts come from")
+    deid.add_argument("--ocr", action="store_true", help="look for burned-in text (needs the ocr extra)")
+    deid.add_argument(
+        "--allow-burned-in",
+        action="store_true",
+        help="also write files that may hold burned-in text (named in the report)",
+    )
+    add_flags(deid, "--limit", "--dry-run")
+    splitting = actions.add_parser("split", help="divide a case set by patient")
+    splitting.add_argument("source", type=Path)
+    splitting.add_argument("--to", type=Path, required=True, help="folder for the parts, one case set each")
+    splitting.add_argument("--parts", default="train=0.7,val=0.1,test=0.2", help="default: train=0.7,val=0.1,test=0.2")
+    splitting.add_argument("--stratify", help="label to spread evenly")
+    add_flags(splitting, "--seed", "--limit", "--dry-run")
+    converting = actions.add_parser("convert", help="write a case set in a public layout")
+    converting.add_argument("source", type=Path)
+    converting.add_argument("--to", type=Path, required=True, help="folder of the result")
+    converting.add_argument("--as", dest="layout_out", required=True, help="layout to write; see `data layouts`")
+    converting.add_argument("--label", help="which label is the class (folder-per-class, medmnist)")
+    converting.add_argument("--layout", default="", help="layout of SRC (default: found out)")
+    add_flags(converting, "--workers", "--limit")
+    layouts = actions.add_parser("layouts", help="the layouts that can be read and written")
+    add_flags(layouts)
+
+
+def run(options: argparse.Namespace, run: Run) -> None:
+    """Do one of the actions."""
+    _ACTIONS[options.action](options, run)
+
+
+def _import(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.sources import open_cases
+
+    if (options.to / CASES_FILE).exists():
+        raise UsageError("will not overwrite a case set", item=str(options.to), fix="choose another folder")
+    cases = open_cases(options.source, options, run, layout=options.layout)
+    if options.dry_run:
+        run.result = cases.stats()
+        _say_stats(run, run.result)
+        return
+    kept: list[Any] = []
+    if options.link:
+        written = cases.write(options.to, copy_images=False)
+    else:
+        # An image that cannot be decoded costs its case, not the import.
+        from vesalius.errors import VesaliusError
+
+        for case in run.progress(cases, what="reading"):
+            try:
+                kept.append(case.replace(images=tuple(i.with_array(i.pixels()) for i in case.images)))
+            except VesaliusError as error:
+                run.refuse(case.id, error)
+        written = CaseSet(kept).write(options.to)
+    run.result = written.stats()
+    run.say(f"case set written to {options.to}")
+    _say_stats(run, run.result)
+
+
+def _validate(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cases.validate import schema, validate
+
+    if options.schema:
+        run.result = schema()
+        run.say(json.dumps(schema(), indent=1))
+        return
+    faults = list(validate(CaseSet.read(options.source).limit(options.limit), pixels=options.pixels))
+    run.result = {"faults": [f.to_dict() for f in faults]}
+    for fault in faults:
+        run.say(f"{fault.severity}: {fault.case}: {fault.what}")
+    errors = sum(f.severity == "error" for f in faults)
+    run.say(f"{errors} error(s), {len(faults) - errors} warning(s)")
+    if errors:
+        run.exit_code = ExitCode.BAD_INPUT
+
+
+def _stats(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.sources import open_cases
+
+    run.result = open_cases(options.source, options, run, layout=options.layout).stats()
+    _say_stats(run, run.result)
+
+
+def _deid(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.deid import deidentify_folder
+
+    deidentify_folder(options, run)
+
+
+def _split(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.sources import open_cases
+
+    shares: dict[str, float] = {}
+    for part in options.parts.split(","):
+        name, _, share = part.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise UsageError("cannot read --parts", item=part, fix="write train=0.7,val=0.1,test=0.2") from None
+        if not name.strip().replace("-", "").replace("_", "").isalnum():
+            raise UsageError("not a name for a part", item=name)
+    cases = open_cases(options.source, options, run)
+    divided = cases.split(shares, seed=options.seed, stratify=options.stratify)
+    run.result = {name: part.stats() for name, part in divided.items()}
+    for name, part in divided.items():
+        counts = run.result[name]
+        run.say(f"{name}: {counts['cases']} cases of {counts['patients']} patients")
+        if options.stratify and options.stratify in counts["labels"]:
+            run.say(f"  {options.stratify}: {counts['labels'][options.stratify]}")
+        if not options.dry_run and counts["cases"]:
+            part.map(lambda c, name=name: _in_split(c, name)).write(options.to / name, copy_images=False)
+
+
+def _in_split(case: Any, name: str) -> Any:
+    import dataclasses
+
+    return case.replace(source=dataclasses.replace(case.source, split=name))
+
+
+def _convert(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.sources import open_cases
+    from vesalius.sources.convert import convert
+
+    cases = open_cases(options.source, options, run, layout=options.layout)
+    extra = {"label": options.label} if options.label else {}
+    report = convert(cases, options.layout_out, options.to, **extra)
+    run.result = report.to_dict()
+    run.say(f"{report.written} cases written as {options.layout_out} to {options.to}")
+    for kind, count in report.lost.items():
+        run.say(f"  no place in this layout for {kind}: {count}")
+    for item, why in report.refused:
+        run.refuse(item, why)
+
+
+def _layouts(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.sources.registry import layouts
+
+    run.result = [{"name": i.name, "title": i.title, "written": bool(i.writer), "url": i.url} for i in layouts()]
+    rows = [(r["name"], "read, write" if r["written"] else "read", r["title"]) for r in run.result]
+    run.table(rows, ("layout", "can be", "what"))
+
+
+def _say_stats(run: Run, stats: dict[str, Any]) -> None:
+    keys = ("cases", "patients", "images", "regions", "questions", "reports", "with_prior")
+    run.say("  ".join(f"{k.replace('_', ' ')} {stats[k]}" for k in keys))
+    for key in ("modality", "kind"):
+        run.say(f"{key}: {', '.join(f'{k} {v}' for k, v in stats[key].items())}")
+    for name, values in stats["labels"].items():
+        run.say(f"  {name}: {', '.join(f'{k} {v}' for k, v in values.items())}")
+
+
+_ACTIONS = {
+    "import": _import,
+    "validate": _validate,
+    "stats": _stats,
+    "deid": _deid,
+    "split": _split,
+    "convert": _convert,
+    "layouts": _layouts,
+}
