@@ -1,0 +1,91 @@
+"""From stored values to what a screen shows: window, MONOCHROME1, eight bits. Readers never do this by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius.cases import Image
+
+AnyArray = npt.NDArray[Any]
+#: Shares of the values below and above which the window ends when the header gives none.
+PERCENTILES = (0.5, 99.5)
+
+
+def to_display(
+    array: AnyArray, image: Image | None = None, *, window: tuple[float, float] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Values as uint8 grey (same shape) or RGB.
+
+    The window is the one given, else the header's first, else the header's table, else between two percentiles of the
+    values (over the whole volume or video, so that slices stay comparable). MONOCHROME1 is inverted: air is dark.
+
+    Args:
+        array: Stored values, any of the record's shapes.
+        image: Where they came from: its `meta` holds window, table and photometric interpretation.
+        window: Centre and width that overrule the header's.
+
+    Returns:
+        uint8; colour (a last axis of 3 with a colour format, or 8-bit RGB) comes through as it is.
+    """
+    meta = image.meta if image is not None else {}
+    if _is_colour(array, image):
+        return array if array.dtype == np.uint8 else _scaled(array, *_ends(array))
+    if window is None and meta.get("window"):
+        centre, width = (float(v) for v in meta["window"][0])
+        window = (centre, width) if np.isfinite([centre, width]).all() and width > 0 else None
+    if window is not None:
+        out = _windowed(array, *window, str(meta.get("voi_function", "LINEAR")))
+    elif meta.get("voi_lut"):
+        out = _looked_up(array, meta["voi_lut"])
+    elif array.dtype == np.uint8 and meta.get("format") != "dicom":
+        out = array
+    else:
+        out = _scaled(array, *_ends(array))
+    return 255 - out if meta.get("photometric") == "MONOCHROME1" else out
+
+
+def _is_colour(array: AnyArray, image: Image | None) -> bool:
+    plane = 3 if image is None or image.kind == "2d" else 4
+    return array.ndim == plane and array.shape[-1] in (3, 4)
+
+
+def _ends(array: AnyArray) -> tuple[float, float]:
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if finite.size == 0:
+        return 0.0, 0.0
+    step = max(1, finite.size // 1_000_000)  # a million values place a percentile well enough
+    low, high = np.percentile(finite.reshape(-1)[::step], PERCENTILES)
+    if low == high:
+        low, high = float(finite.min()), float(finite.max())
+    return float(low), float(high)
+
+
+def _scaled(array: AnyArray, low: float, high: float) -> npt.NDArray[np.uint8]:
+    if not high > low:
+        return np.zeros(array.shape, np.uint8)
+    x = (array.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    return _bytes(x)
+
+
+def _windowed(array: AnyArray, centre: float, width: float, function: str) -> npt.NDArray[np.uint8]:
+    """PS3.3 C.11.2.1.2 (LINEAR, with its half-pixel offsets) and C.11.2.1.3 (LINEAR_EXACT, SIGMOID)."""
+    x = array.astype(np.float32)
+    if function == "SIGMOID":
+        return _bytes(255.0 / (1.0 + np.exp(np.clip(-4.0 * (x - centre) / width, -80, 80))))
+    if function != "LINEAR_EXACT":
+        centre, width = centre - 0.5, max(width - 1.0, 1e-6)
+    return _bytes(((x - centre) / width + 0.5) * 255.0)
+
+
+def _looked_up(array: AnyArray, table: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    values = np.asarray(table["values"], np.float32)
+    index = np.clip(np.nan_to_num(array.astype(np.float64)) - int(table["first"]), 0, len(values) - 1).astype(np.int64)
+    return _bytes(values[index] * (255.0 / (2 ** int(table["bits"]) - 1)))
+
+
+def _bytes(x: AnyArray) -> npt.NDArray[np.uint8]:
+    rounded = np.rint(np.clip(np.nan_to_num(x, nan=0.0, posinf=255.0, neginf=0.0), 0, 255))
+    return np.asarray(rounded, dtype=np.uint8)

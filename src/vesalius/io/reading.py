@@ -1,0 +1,262 @@
+"""`read`: a file, a folder, an archive, a DICOMDIR or a written case set becomes a `CaseSet`; nothing bad ends it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+
+from vesalius.cases import Case, CaseSet
+from vesalius.cases.caseset import CASES_FILE
+from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
+from vesalius.io.decode_pool import DecodePool
+from vesalius.io.dicom_header import Header
+from vesalius.io.limits import DEFAULT, Limits
+from vesalius.io.pseudonyms import as_key
+from vesalius.io.scanning import CHUNK, Found, Members, Task, scan
+from vesalius.io.sidecar import stem
+from vesalius.io.wire import as_error, unpack_error
+
+OnRefused = Callable[[str, VesaliusError], None]
+
+
+def read(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    on_refused: OnRefused | None = None,
+    isolate: bool = True,
+    patient_key: str | bytes | None = None,
+) -> CaseSet:
+    """Read whatever is there as cases; pixels stay in their files until `image.pixels()` asks for them.
+
+    DICOM files are grouped by series into volumes wherever they lie; one case is one volume, film or loop, and a
+    4-D series is one case with one image for each volume. NIfTI, PNG, JPEG, TIFF, WebP, `.npy`, `.npz`, video and the
+    members of zip and tar archives are one case each. A JSON file beside a picture adds to it (see `io.sidecar`).
+    Formats are told by content, not by name. Files and folders whose name starts with a dot are passed over.
+
+    Ids come from UIDs (DICOM) or content (everything else), so they stay the same wherever the files lie. `patient` is
+    a keyed hash of PatientID. **Without `patient_key` the key is a public constant: the hash keeps a patient's cases
+    together and does not make them anonymous.** Dates, ages and sex stay as they are; see `io.deid` to remove them.
+
+    Args:
+        source: A file, a folder, or several of them.
+        workers: Child processes; None for as many as there are processors, at most 8.
+        limits: Budgets for each file.
+        on_refused: Called with the name and the error of each item that is left out, as it happens.
+        isolate: Look at files in child processes with limits on memory and time. False is only for trusted files.
+        patient_key: Secret key for pseudonyms.
+
+    Returns:
+        Cases in a fixed order (files by folder and name as they are met, then DICOM series by their first file). The
+        set streams while it is read the first time and keeps the records; `refused` reads to the end by itself.
+
+    Raises:
+        MissingError: The source is not there.
+        BadInputError: A written case set has a bad line (while iterating).
+    """
+    many = not isinstance(source, str | os.PathLike)
+    paths = [Path(p) for p in source] if isinstance(source, Sequence) and many else [Path(source)]  # type: ignore[arg-type] # one path here
+    for path in paths:
+        if not os.path.lexists(path):
+            raise MissingError("nothing to read", item=str(path), why="there is no such file or folder")
+    if len(paths) == 1 and (paths[0] / CASES_FILE).is_file():
+        return CaseSet.read(paths[0])
+    if len(paths) == 1 and paths[0].name == CASES_FILE:
+        return CaseSet.read(paths[0])
+    root = None
+    if len(paths) == 1:
+        paths[0] = paths[0].resolve()
+        root = paths[0] if paths[0].is_dir() else paths[0].parent
+    else:
+        paths = [p.resolve() for p in paths]
+    scanner = _Scan(paths, root, workers, limits or DEFAULT, on_refused, isolate, as_key(patient_key))
+    return _ReadSet(scanner, root, paths[0].name if len(paths) == 1 else "")
+
+
+class _ReadSet(CaseSet):
+    """Reads once, while it is first iterated; keeps what it read."""
+
+    def __init__(self, scanner: _Scan, root: Path | None, name: str) -> None:
+        self._scanner = scanner
+        self._kept: list[Case] = []
+        self._running: Iterator[Case] | None = None
+        super().__init__(self._cases, root=root, name=name)
+
+    def _cases(self) -> Iterator[Case]:
+        n = 0
+        while True:
+            if n == len(self._kept):
+                if self._running is None:
+                    self._running = self._scanner.run()
+                case = next(self._running, None)
+                if case is None:
+                    return
+                self._kept.append(case)
+            yield self._kept[n]
+            n += 1
+
+    @property
+    def refused(self) -> list[tuple[str, str]]:
+        """What was left out and why; reads to the end first."""
+        for _ in self._cases():
+            pass
+        return self._scanner.refused
+
+    @refused.setter
+    def refused(self, value: list[tuple[str, str]]) -> None:
+        self._scanner.refused = value
+
+
+class _Scan:
+    def __init__(
+        self,
+        paths: list[Path],
+        root: Path | None,
+        workers: int | None,
+        limits: Limits,
+        on_refused: OnRefused | None,
+        isolate: bool,
+        key: bytes,
+    ) -> None:
+        self._paths, self._root, self._workers, self._limits = paths, root, workers, limits
+        self._on_refused, self._isolate, self._key = on_refused, isolate, key
+        self.refused: list[tuple[str, str]] = []
+
+    def refuse(self, item: str, error: VesaliusError) -> None:
+        why = f"{error.what}: {error.why}" if error.why else error.what
+        self.refused.append((item, why))
+        if self._on_refused is not None:
+            self._on_refused(item, error)
+
+    def run(self) -> Iterator[Case]:
+        """Cases, other files first and DICOM series last, because a series may lie anywhere."""
+        from vesalius.io.series import cases
+
+        function = functools.partial(scan, limits=self._limits, key=self._key)
+        headers: list[Header] = []
+        seen: dict[str, str] = {}
+        if self._isolate:
+            with DecodePool(self._workers, self._limits) as pool:
+                yield from self._wave(lambda tasks: pool.map(function, tasks), headers, seen)
+        else:
+            yield from self._wave(lambda tasks: _here(function, tasks), headers, seen)
+        for case in cases(headers, self._root, self._key, self._limits, self.refuse):
+            if self._is_new(case, case.id, seen):
+                yield case
+
+    def _wave(
+        self,
+        run: Callable[[Iterable[Task]], Iterator[tuple[int, list[Found] | VesaliusError]]],
+        headers: list[Header],
+        seen: dict[str, str],
+    ) -> Iterator[Case]:
+        """Look at all files, then at the members of the archives among them."""
+        waiting: list[Task] = []
+        for tasks in (self._tasks(), waiting):
+            sent: dict[int, Task] = {}
+            archives: list[Task] = []
+            for index, result in run(_noted(tasks, sent)):
+                task = sent.pop(index)
+                if isinstance(result, VesaliusError):
+                    self.refuse(task.item, result)
+                    continue
+                for found in result:
+                    if isinstance(found, Header):
+                        headers.append(found)
+                    elif isinstance(found, Case):
+                        if self._is_new(found, task.item, seen):
+                            yield found
+                    elif isinstance(found, Members):
+                        archives += [
+                            Task(task.path, task.item, task.root, at, at + CHUNK) for at in range(0, found.count, CHUNK)
+                        ]
+                        if not found.count:
+                            self.refuse(task.item, BadInputError("archive is empty", item=task.item))
+                    else:
+                        error = unpack_error(found)
+                        self.refuse(error.item, error)
+            waiting += archives
+
+    def _is_new(self, case: Case, item: str, seen: dict[str, str]) -> bool:
+        first = seen.setdefault(case.id, item)
+        if first is item:
+            return True
+        self.refuse(item, BadInputError("file is a copy", item=item, why=f"{first} has the same content"))
+        return False
+
+    def _tasks(self) -> Iterator[Task]:
+        for path in self._paths:
+            if path.is_dir():
+                yield from self._walk(path)
+            elif path.name.upper() == "DICOMDIR":
+                yield from self._listed(path)
+            else:
+                item = path.name if self._root is not None else str(path)
+                yield Task(path, item, self._root)
+
+    def _walk(self, folder: Path) -> Iterator[Task]:
+        def unreadable(error: OSError) -> None:
+            item = PurePath(os.path.relpath(str(error.filename), folder)).as_posix()
+            self.refuse(item, as_error(error, item, "cannot look into folder"))
+
+        for where, folders, files in os.walk(folder, onerror=unreadable):
+            here = Path(where)
+            for name in [n for n in folders if (here / n).is_symlink()]:
+                item = (here / name).relative_to(folder).as_posix()
+                self.refuse(
+                    item, UnsafeInputError("a link to a folder is not followed", item=item, fix="read that folder")
+                )
+            folders[:] = sorted(
+                n for n in folders if not n.startswith(".") and n != "__MACOSX" and not (here / n).is_symlink()
+            )
+            stems = {s for n in files if not n.endswith(".json") for s in (n, stem(n))}
+            for name in sorted(files):
+                if name.startswith(".") or name.upper() == "DICOMDIR":
+                    continue
+                if name.endswith(".json") and name.removesuffix(".json") in stems:
+                    continue  # it belongs to the picture beside it
+                path = here / name
+                inside = path.relative_to(folder).as_posix()
+                item = inside if self._root is not None else str(path)
+                if path.is_symlink() and not path.resolve().is_relative_to(folder):
+                    error = UnsafeInputError(
+                        "a link that leads out of the folder is not followed",
+                        item=item,
+                        fix="read the folder it leads to",
+                    )
+                    self.refuse(item, error)
+                    continue
+                yield Task(path, item, self._root)
+
+    def _listed(self, path: Path) -> Iterator[Task]:
+        """Files that a DICOMDIR names, found among those that are there; no path is made from its text."""
+        from vesalius.io.dicomdir import listed_files
+
+        try:
+            found, faults = listed_files(path, self._limits)
+        except Exception as error:
+            self.refuse(path.name, as_error(error, path.name, "cannot read DICOMDIR"))
+            return
+        for item, fault in faults:
+            self.refuse(item, fault)
+        for file in found:
+            yield Task(file, file.relative_to(path.parent).as_posix() if self._root else str(file), self._root)
+
+
+def _noted(tasks: Iterable[Task], sent: dict[int, Task]) -> Iterator[Task]:
+    for n, task in enumerate(tasks):
+        sent[n] = task
+        yield task
+
+
+def _here(
+    function: Callable[[Task], list[Found]], tasks: Iterable[Task]
+) -> Iterator[tuple[int, list[Found] | VesaliusError]]:
+    for n, task in enumerate(tasks):
+        try:
+            yield n, function(task)
+        except Exception as error:
+            yield n, as_error(error, task.item)
