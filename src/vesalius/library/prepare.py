@@ -1,0 +1,72 @@
+"""What a worker process does with one image: read it once; make the tower's views, a thumbnail, the pixels' hash."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius.cases import Image
+from vesalius.errors import BadInputError, VesaliusError
+from vesalius.models.protocols import Preprocess
+
+AnyArray = npt.NDArray[Any]
+#: Longest side of a thumbnail in pixels, and its JPEG quality.
+SIDE, QUALITY = 128, 85
+
+Prepared = tuple[AnyArray, bytes, str]
+Mapper = Callable[["Prepare", Iterable[Image]], Iterator[tuple[int, Prepared | VesaliusError]]]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Image to (views, thumbnail JPEG, SHA-256 of the stored values); picklable when the preprocessing is."""
+
+    preprocess: Preprocess
+
+    def __call__(self, image: Image) -> Prepared:
+        """Read, hash, shrink and preprocess."""
+        held = image.with_array(image.pixels())
+        views = self.preprocess(held)
+        return views, thumbnail(held), held.content_hash()
+
+
+def in_process(function: Prepare, items: Iterable[Image]) -> Iterator[tuple[int, Prepared | VesaliusError]]:
+    """Apply `function` to each item here and now; an error of one item is its result."""
+    for index, item in enumerate(items):
+        try:
+            yield index, function(item)
+        except VesaliusError as error:
+            yield index, error
+        except (ValueError, TypeError, OSError, ArithmeticError, LookupError) as error:
+            yield index, BadInputError("cannot read image", item=str(item.uri or "array"), why=str(error))
+
+
+def thumbnail(image: Image) -> bytes:
+    """A JPEG of at most 128 pixels a side: the picture or the middle slice or frame, from 1st to 99th percentile."""
+    from PIL import Image as Pillow
+
+    array = image.pixels()
+    if image.kind != "2d":
+        array = array[len(array) // 2]
+    step = max(1, min(array.shape[:2]) // (4 * SIDE))
+    array = np.asarray(array[::step, ::step])
+    if array.ndim == 3 and array.shape[2] not in (3, 4):
+        array = array[..., 0]
+    if array.ndim == 3:
+        array = array[..., :3]
+    if array.dtype != np.uint8:
+        values = array.astype(np.float32)
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
+        scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(float(high - low), 1e-12)
+        array = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    picture = Pillow.fromarray(np.ascontiguousarray(array))
+    picture.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()

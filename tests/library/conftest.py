@@ -1,0 +1,22 @@
+"""Fixtures of the library's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from library_fakes import FakeEmbedder, make_cases
+
+from vesalius.library import Library
+
+
+@pytest.fixture
+def model() -> FakeEmbedder:
+    return FakeEmbedder()
+
+
+@pytest.fixture
+def lib(tmp_path: Path, model: FakeEmbedder):
+    with Library.open(tmp_path / "lib", model) as made:
+        made.add(make_cases(40), batch_size=7)
+        yield made
