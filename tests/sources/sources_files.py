@@ -40,3 +40,11 @@ def volume(path: Path, array: np.ndarray, spacing: tuple[float, float, float] = 
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(array, np.diag([*spacing, 1.0])), path)
     return path
+
+
+def as_shown(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """A NIfTI array as slices to the head, rows to the back, columns to the patient's left, as nibabel turns it."""
+    import nibabel
+
+    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(array, affine))
+    return np.asarray(turned.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]

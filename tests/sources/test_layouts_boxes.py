@@ -108,7 +108,7 @@ def test_coco(tmp_path: Path) -> None:
     )  # fmt: skip
     assert detect(tmp_path)[0].name == "coco"
     cases = import_folder(tmp_path)
-    assert cases.ids() == ["coco/train/a", "coco/train/b"]
+    assert cases.ids() == ["coco/train2017/a", "coco/train2017/b"]
     a, b = cases
     assert [(r.label, r.geometry) for r in a.regions] == [
         ("nodule", Box(1.5, 2, 4.5, 4.5)),
@@ -128,6 +128,17 @@ def test_coco(tmp_path: Path) -> None:
         f"{file} image 3",
         f"{file} annotation 6",
     ]
+
+
+def test_coco_keeps_pictures_of_one_name_apart(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        picture(tmp_path / part / "a.png", 4, 4, value=len(part))
+        dump(
+            tmp_path / part / "_annotations.coco.json",
+            {"images": [{"id": 1, "file_name": f"{part}/a.png"}], "annotations": [], "categories": []},
+        )
+    cases = import_folder(tmp_path)
+    assert [(c.id, c.source.split) for c in cases] == [("coco/train/a", "train"), ("coco/valid/a", "val")]
 
 
 VOC = """<?xml version="1.0"?>
@@ -174,6 +185,15 @@ def test_voc(tmp_path: Path) -> None:
     assert "document type" in why["outside.xml"]
     assert "deeper" in why["deep.xml"]
     assert "outside" in why["out.xml"]
+
+
+def test_voc_with_images_beside(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        picture(tmp_path / part / "one.jpg")
+        text(tmp_path / part / "one.xml", VOC.format(name="one.jpg"))
+    cases = import_folder(tmp_path)
+    assert [(c.id, c.source.split) for c in cases] == [("voc/test/one", "test"), ("voc/train/one", "train")]
+    assert [c.images[0].path.parent.name for c in cases] == ["test", "train"]
 
 
 @pytest.mark.parametrize(

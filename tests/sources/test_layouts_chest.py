@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pytest
 from sources_files import picture, text
 
 from vesalius.cases import Box
+from vesalius.errors import BadInputError
 from vesalius.sources.detect import detect
 from vesalius.sources.registry import import_folder
 
@@ -112,6 +114,22 @@ def test_chexpert_studies_and_uncertainty(tmp_path: Path) -> None:
         assert (first.source.split, second.source.split) == ("train", "val")
         assert "sex" not in second.attributes
         assert [item for item, _ in cases.refused] == ["train.csv:4", "train.csv:5"]
+
+
+def test_a_table_without_its_columns_is_named(tmp_path: Path) -> None:
+    text(tmp_path / "x-metadata.csv", "dicom,study\n1,2\n")
+    with pytest.raises(BadInputError, match="no column 'subject_id'"):
+        import_folder(tmp_path, "mimic-cxr-jpg")
+
+
+def test_tables_with_tabs(tmp_path: Path) -> None:
+    picture(tmp_path / "ISIC_1.jpg")
+    text(
+        tmp_path / "HAM10000_metadata.tab",
+        "lesion_id\timage_id\tdx\tdx_type\tage\tsex\tlocalization\nH1\tISIC_1\tnv\thisto\t50\tmale\tback\n",
+    )
+    (case,) = import_folder(tmp_path)
+    assert (case.id, case.label("class")) == ("ham10000/ISIC_1", "melanocytic nevus")
 
 
 def test_mimic_with_reports_and_priors(tmp_path: Path) -> None:

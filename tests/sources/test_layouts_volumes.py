@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sources_files import array_picture, dump, picture, text, volume
+from sources_files import array_picture, as_shown, dump, picture, text, volume
 
 from vesalius.errors import BadInputError
 from vesalius.sources.detect import detect
@@ -50,8 +50,44 @@ def test_msd(tmp_path: Path) -> None:
     assert [r.label for r in first.regions] == ["Anterior", "Posterior"]
     for value, region in enumerate(first.regions, 1):
         assert region.geometry.shape == (3, 4, 5)
-        assert np.array_equal(region.geometry.to_array(), (array == value).transpose(2, 1, 0))
+        assert np.array_equal(region.geometry.to_array(), as_shown((array == value).astype(np.uint8), np.eye(4)))
+    assert first.images[0].shape == (3, 4, 5)
+    assert first.images[0].affine is not None
+    assert first.images[0].affine.axis_codes() == "HPL"
     assert [i for i, _ in cases.refused] == ["dataset.json training[1]", "dataset.json training[2]"]
+
+
+def test_channels_in_one_file_become_images(tmp_path: Path) -> None:
+    four = np.stack([label_volume().astype(np.float32) + c for c in range(2)], axis=-1)
+    volume(tmp_path / "imagesTr" / "BRATS_001.nii.gz", four)
+    volume(tmp_path / "labelsTr" / "BRATS_001.nii.gz", label_volume())
+    dump(
+        tmp_path / "dataset.json",
+        {
+            "modality": {"0": "FLAIR", "1": "T1w"}, "labels": {"0": "background", "1": "edema", "2": "core"},
+            "training": [{"image": "./imagesTr/BRATS_001.nii.gz", "label": "./labelsTr/BRATS_001.nii.gz"}], "test": [],
+        },
+    )  # fmt: skip
+    (case,) = import_folder(tmp_path)
+    assert [(i.modality, i.meta["channel"], i.frame) for i in case.images] == [("MR", "FLAIR", 0), ("MR", "T1w", 1)]
+    for channel, image in enumerate(case.images):
+        assert np.array_equal(image.pixels(), as_shown(four[..., channel], np.eye(4)))
+
+
+def test_a_label_volume_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    import nibabel
+
+    array = label_volume()
+    for n in (1, 2, 3):
+        volume(tmp_path / "imagesTr" / f"a{n}_0000.nii.gz", array.astype(np.float32))
+    volume(tmp_path / "labelsTr" / "a1.nii.gz", array)
+    volume(tmp_path / "labelsTr" / "a2.nii.gz", array[:4])
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.0, 1, 1, 1])), tmp_path / "labelsTr" / "a3.nii.gz")
+    dump(tmp_path / "dataset.json", {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2}})
+    cases = import_folder(tmp_path)
+    assert cases.ids() == ["nnunet/a1"]
+    assert [i for i, _ in cases.refused] == ["imagesTr/a2", "imagesTr/a3"]
+    assert all("grid" in why for _, why in cases.refused)
 
 
 def test_nnunet_channels_and_regions(tmp_path: Path) -> None:

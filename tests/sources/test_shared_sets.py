@@ -140,7 +140,12 @@ def test_hippocampus_masks_and_pairs(shared_data: Path) -> None:
             "anterior hippocampus": int(row["anterior_voxels"]),
             "posterior hippocampus": int(row["posterior_voxels"]),
         }
-        assert {r.geometry.shape for r in case.regions} == {case.images[0].shape}
+        image = case.images[0]
+        assert {r.geometry.shape for r in case.regions} == {image.shape}
+        assert image.shape == tuple(int(row[f"dim_{axis}"]) for axis in "zyx")
+        assert image.spacing == tuple(float(row[f"mm_{axis}"]) for axis in "zyx")
+        assert image.meta["anatomy"] == "hippocampus"
+    assert cases[0].images[0].pixels().shape == cases[0].images[0].shape
     assert all(len(p) == 1 for p in pairs.values())
 
 

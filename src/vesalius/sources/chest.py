@@ -41,9 +41,7 @@ def read_chexpert(layout: Layout, folder: Path, refused: Refused) -> Iterator[Ca
     """One case a study, with its frontal and lateral films; uncertain labels stay -1, blank ones unknown."""
     index = FileIndex(folder)
     for file in [f for f in pick(folder, layout.table) if {"Path", "Frontal/Lateral"} <= set(header(f))]:
-        study = ""
-        films: list[Image] = []
-        first: dict[str, str] = {}
+        studies: dict[str, tuple[dict[str, str], list[Image]]] = {}
         for line, row in rows(file, refused):
             where = f"{file.name}:{line}"
             match = _STUDY.search(row["Path"])
@@ -52,20 +50,15 @@ def read_chexpert(layout: Layout, folder: Path, refused: Refused) -> Iterator[Ca
                     (where, f"{row['Path'][:100]!r} is not a path like patient00001/study1/view1_frontal.jpg")
                 )
                 continue
-            key = "/".join(part for part in match.groups() if part)
-            if key != study and films:
-                yield from _study(layout, study, films, first, refused)
-                films = []
             try:
                 image = image_of(layout, _below(index, row["Path"]), view=_chexpert_view(row))
             except VesaliusError as error:
                 refused.append((where, reason(error)))
                 continue
-            if not films:
-                study, first = key, {**row, "": where}
-            films.append(image)
-        if films:
-            yield from _study(layout, study, films, first, refused)
+            key = "/".join(part for part in match.groups() if part)
+            studies.setdefault(key, ({**row, "": where}, []))[1].append(image)
+        for key, (first, films) in studies.items():
+            yield from _study(layout, key, films, first, refused)
 
 
 def _study(layout: Layout, key: str, films: list[Image], row: Mapping[str, str], refused: Refused) -> Iterator[Case]:
@@ -140,15 +133,17 @@ def read_mimic(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]
     read_labels = False
     for file in sorted(folder.glob("*chexpert.csv*")):
         read_labels = True
-        label_rows |= {row["study_id"]: (f"{file.name}:{n}", row) for n, row in rows(file, refused)}
+        label_rows |= {
+            row["study_id"]: (f"{file.name}:{n}", row) for n, row in rows(file, refused, needs=("study_id",))
+        }
     for file in sorted(folder.glob("*split.csv*")):
-        split_of |= {row["dicom_id"]: row["split"] for _, row in rows(file, refused)}
+        split_of |= {row["dicom_id"]: row["split"] for _, row in rows(file, refused, needs=("dicom_id", "split"))}
     if not read_labels:
         refused.append((folder.name, "there is no *chexpert.csv, so the cases have no labels"))
     index = FileIndex(folder, ("files",))
     studies: dict[tuple[str, str], list[tuple[Image, dict[str, str]]]] = defaultdict(list)
     for file in pick(folder, layout.table):
-        for line, row in rows(file, refused):
+        for line, row in rows(file, refused, needs=("subject_id", "study_id", "dicom_id")):
             subject, study, dicom = row["subject_id"], row["study_id"], row["dicom_id"]
             if not (subject.isdigit() and study.isdigit()):
                 refused.append((f"{file.name}:{line}", f"subject {subject!r} or study {study!r} is not a number"))

@@ -26,7 +26,6 @@ MAX_PIXELS = 2**28
 def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """One case an image, with a region for each annotation: its outline or mask where it has one, else its box."""
     index = FileIndex(folder, ("images", "train*", "val*", "test*", "."))
-    seen: set[str] = set()
     for file in pick(folder, "*.json", "annotations/*.json", "*/*.json"):
         try:
             data = read_json(file)
@@ -37,12 +36,7 @@ def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
             refused.append((file.name, "it has no list of images"))
             continue
         split = split_name(file.stem) or split_name(file.parent.name)
-        for case in _read_file(layout, file.name, data, split, index, refused):
-            if case.id in seen:
-                refused.append((file.name, f"{case.id} is in another file already"))
-                continue
-            seen.add(case.id)
-            yield case
+        yield from _read_file(layout, file.name, data, split, index, refused)
 
 
 def _read_file(
@@ -69,9 +63,9 @@ def _read_file(
                 regions.append(_region(mark, classes, size))
             except (VesaliusError, TypeError, ValueError, KeyError, IndexError) as error:
                 refused.append((where, reason(error)))
-        key = stem_of(str(entry["file_name"]))
+        key = path.relative_to(index.folder).with_name(stem_of(path.name)).as_posix()
         yield Case(
-            id=f"{layout.name}/{split + '/' if split else ''}{key}",
+            id=f"{layout.name}/{key}",
             images=(image_of(layout, path),),
             regions=tuple(regions),
             report=Report(findings="\n".join(said)) if said else None,

@@ -13,16 +13,16 @@ import numpy as np
 from vesalius.cases import Affine, Case, CaseSet, Image, Mask, Region, Source
 from vesalius.cases.image import AnyArray, Kind
 from vesalius.errors import BadInputError, MissingError, UsageError, VesaliusError
-from vesalius.sources.common import image_of, source_of
+from vesalius.sources.common import source_of
 from vesalius.sources.files import FileIndex, Refused, read_json, stem_of, suffix_of, walk
 from vesalius.sources.layout import Layout
-from vesalius.sources.masks import class_regions
 from vesalius.sources.reports import Lost
 from vesalius.sources.tabular import reason
+from vesalius.sources.volumes import label_regions, volume_images
 from vesalius.sources.writers import free_name, save_png
 from vesalius.text.modalities import modality_code
 
-_VOLUMES = frozenset({".nii", ".nii.gz", ".mha", ".npy"})
+_VOLUMES = frozenset({".nii", ".nii.gz", ".npy"})
 #: Words for MR sequences, which data sets write where a modality is asked for.
 _SEQUENCES = ("t1", "t2", "flair", "dwi", "adc", "pd", "swi", "t1w", "t2w", "t1gd", "t1ce")
 
@@ -58,20 +58,20 @@ def read_msd(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
             where = f"dataset.json {split}[{number}]"
             pair = entry if isinstance(entry, dict) else {"image": entry}
             try:
-                path = index.find(str(pair.get("image", "")).removeprefix("./"))
+                path = index.find(str(pair.get("image", "")))
+                images = volume_images(layout, path, modality=modality)
                 regions = []
                 if pair.get("label"):
-                    label = index.find(str(pair["label"]).removeprefix("./"))
-                    regions = class_regions(label, names, kind=layout.kind, refused=refused)
+                    label = index.find(str(pair["label"]))
+                    regions = label_regions(images[0], label, names, refused=refused)
             except VesaliusError as error:
                 refused.append((where, reason(error)))
                 continue
             key = stem_of(path.name)
-            image = image_of(layout, path, modality=modality)
-            if len(channels) > 1:
-                image = replace(image, meta={"channels": channels})
+            if len(channels) == len(images) > 1:
+                images = [replace(i, meta={**i.meta, "channel": c}) for i, c in zip(images, channels, strict=True)]
             source = replace(source_of(layout, key, "train" if split == "training" else "test"), licence=licence)
-            yield Case(id=f"{layout.name}/{key}", images=(image,), regions=tuple(regions), source=source)
+            yield Case(id=f"{layout.name}/{key}", images=tuple(images), regions=tuple(regions), source=source)
 
 
 def read_nnunet(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
@@ -95,18 +95,16 @@ def read_nnunet(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case
         for key, files in sorted(found.items()):
             try:
                 images = [
-                    replace(
-                        image_of(
-                            own, index.find(p.relative_to(folder).as_posix()), modality=modality_of(channels.get(n, ""))
-                        ),
-                        meta={"channel": channels.get(n, str(n))},
-                    )
+                    replace(image, meta={**image.meta, "channel": channels.get(n, str(n))})
                     for n, p in sorted(files.items())
+                    for image in volume_images(
+                        own, index.find(p.relative_to(folder).as_posix()), modality=modality_of(channels.get(n, ""))
+                    )
                 ]
                 regions: list[Region] = []
                 label = f"labels{part}/{key}{ending}"
                 if (folder / label).is_file():
-                    regions = class_regions(index.find(label), names, kind=kind, refused=refused)
+                    regions = label_regions(images[0], index.find(label), names, refused=refused)
                 elif part == "Tr":
                     refused.append((label, "the label file is not there; the case has no regions"))
             except VesaliusError as error:

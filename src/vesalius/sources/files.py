@@ -25,7 +25,7 @@ MAX_TEXT = 2 * 2**30
 MAX_DEPTH = 100
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".npy", ".nii", ".nii.gz", ".mha"}
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".npy", ".nii", ".nii.gz"}
 )
 
 #: (item, why) of everything a reader could not use.
@@ -90,18 +90,19 @@ def relative(name: str) -> str:
     return "/".join(parts)
 
 
-def rows(file: Path, refused: Refused, *, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with a header, each with its line number; what cannot be read is named and passed by.
+def rows(file: Path, refused: Refused, *, needs: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table, each with its line number; what cannot be read is named and passed by.
 
+    The table has a header and commas between its cells, or tabs where its suffix is `.tsv` or `.tab`.
     Handles a byte order mark, CRLF, quoted cells with line breaks, and lines and cells of any length (refused above
     `MAX_LINE` and the csv module's cell limit). Repeated column names are refused, as one of them would be lost.
 
     Args:
         file: The table, UTF-8 (a row with other bytes is refused).
         refused: Gets `(file:line, why)`.
-        delimiter: Between the cells.
+        needs: Columns without which nothing of the table can be used.
     """
-    reader = csv.reader(_lines(file, refused), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(file, refused), delimiter=_delimiter(file), strict=True)
     header: list[str] | None = None
     while True:
         try:
@@ -119,6 +120,9 @@ def rows(file: Path, refused: Refused, *, delimiter: str = ",") -> Iterator[tupl
             if len(set(named)) < len(named):
                 refused.append((f"{file.name}:1", "two columns have one name"))
                 return
+            if missing := [n for n in needs if n not in named]:
+                refused.append((f"{file.name}:1", f"there is no column {missing[0]!r}"))
+                return
             continue
         if len(row) != len(header):
             why = f"the row has {len(row)} cells, the header {len(header)}"
@@ -127,10 +131,14 @@ def rows(file: Path, refused: Refused, *, delimiter: str = ",") -> Iterator[tupl
         yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
 
 
-def header(file: Path, *, delimiter: str = ",") -> tuple[str, ...]:
+def _delimiter(file: Path) -> str:
+    return "\t" if file.name.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
+
+
+def header(file: Path) -> tuple[str, ...]:
     """The column names of a table, empty when it has none that can be read."""
     try:
-        first = next(csv.reader(_lines(file, []), delimiter=delimiter), [])
+        first = next(csv.reader(_lines(file, []), delimiter=_delimiter(file)), [])
     except (csv.Error, OSError):
         return ()
     return tuple(cell.strip() for cell in first)

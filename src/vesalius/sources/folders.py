@@ -120,14 +120,9 @@ def read_csv_images(layout: Layout, folder: Path, refused: Refused) -> Iterator[
     tables = [f for f in pick(folder, "*.csv") if _column(header(f), _NAMES["image"])]
     if not tables:
         raise MissingError("cannot read folder", item=str(folder), why="no table has a column that names images")
-    seen: set[str] = set()
     for file in tables:
         described = replace(layout, table=file.name, columns=describe(file), suffixes=(".png", ".jpg", ".jpeg", ".dcm"))
         for case in read_table(described, folder, refused):
-            if case.id in seen:
-                refused.append((file.name, f"{case.id} is in another table already"))
-                continue
-            seen.add(case.id)
             # A part that is named by the table's own name holds for all its rows.
             part = case.source.split or split_name(stem_of(file.name))
             yield case.replace(source=replace(case.source, split=part))

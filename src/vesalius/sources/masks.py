@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,22 +15,7 @@ from vesalius.sources.files import Refused
 
 def stored(path: Path, kind: Kind = "2d") -> AnyArray:
     """The stored values of one file, read as `Image.pixels` reads every image."""
-    if importlib.util.find_spec("vesalius.io.raster") and importlib.util.find_spec("vesalius.io.nifti"):
-        return Image(uri=str(path), kind=kind).pixels()
-    return _plain(path)
-
-
-def _plain(path: Path) -> AnyArray:
-    if path.name.endswith((".nii", ".nii.gz")):
-        import nibabel
-
-        return np.asarray(nibabel.load(path).dataobj).T
-    from PIL import Image as Picture
-
-    try:
-        return np.asarray(Picture.open(path))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadInputError("cannot read image", item=path.name, why=str(error)) from error
+    return Image(uri=str(path), kind=kind).pixels()
 
 
 def binary_region(

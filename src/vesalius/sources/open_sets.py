@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vesalius.cases import Case, CaseSet, Label, Question, Source
-from vesalius.errors import MissingError, UsageError
-from vesalius.sources.files import Refused, rows, stem_of
+from vesalius.errors import MissingError, UsageError, VesaliusError
+from vesalius.sources.files import FileIndex, Refused, rows, stem_of
 from vesalius.sources.layout import Column, Layout, RegionTable, Rule, Sign
-from vesalius.sources.tabular import read, read_rows, tables
+from vesalius.sources.tabular import read, read_rows, reason, tables
+from vesalius.sources.volumes import label_regions, volume_images
 
 NIH_LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -150,7 +151,7 @@ LAYOUTS: tuple[Layout, ...] = (
         _known_by("cases.csv", "image", "label", "number_pair", "anterior_voxels"),
         f"{_HERE}:read_hippocampus",
         "cases.csv",
-        {"image": Column("image"), "label": Column("mask"), "number_pair": Column("patient")},
+        {"image": Column("image"), "number_pair": Column("patient")},
         mask_labels={1: "anterior hippocampus", 2: "posterior hippocampus"},
         anatomy="hippocampus",
         modality="MR",
@@ -265,7 +266,7 @@ def read_nih(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """Films in the order of `follow_up`, each linked to the film before it by `pairs.csv`."""
     pairs = {}
     for file in sorted(folder.glob("pairs.csv")):
-        for _, row in rows(file, refused):
+        for _, row in rows(file, refused, needs=("prior", "current", "changed", "appeared", "resolved")):
             pairs[stem_of(row["current"])] = row
     cases = [case for case, _ in read_rows(layout, folder, refused)]
     ids = {case.id for case in cases}
@@ -293,20 +294,23 @@ def read_cbc(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
 
 def read_hippocampus(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """Volumes with label volumes, voxel sizes, and the volume of each part in mm3."""
+    index = FileIndex(folder)
     for case, row in read_rows(layout, folder, refused):
         try:
-            size = tuple(int(row[f"dim_{axis}"]) for axis in "zyx")
-            step = tuple(float(row[f"mm_{axis}"]) for axis in "zyx")
-            volume = step[0] * step[1] * step[2]
+            (image,) = volume_images(layout, index.find(row["image"]))
+            image = replace(image, meta={**image.meta, **case.images[0].meta})
+            volume = float(row["mm_x"]) * float(row["mm_y"]) * float(row["mm_z"])
             labels = {
                 f"{part} hippocampus volume": Label(round(int(row[f"{part}_voxels"]) * volume, 3), "mm3")
                 for part in ("anterior", "posterior")
             }
-        except (KeyError, ValueError) as error:
-            refused.append((case.id, f"size or voxel count cannot be read ({error})"))
+            regions = label_regions(
+                image, index.find(row["label"]), layout.mask_labels, granularity=layout.granularity, refused=refused
+            )
+        except (VesaliusError, KeyError, ValueError) as error:
+            refused.append((case.id, f"its volume, size or voxel count cannot be read ({reason(error)})"))
             continue
-        image = replace(case.images[0], shape=size, spacing=step)
-        yield case.replace(images=(image,), labels=labels)
+        yield case.replace(images=(image,), labels=labels, regions=tuple(regions))
 
 
 def read_covid(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
@@ -327,7 +331,9 @@ def read_vqa_rad_text(layout: Layout, folder: Path, refused: Refused) -> Iterato
     """Questions without their images, one case for each image name."""
     found: dict[str, list[Question]] = defaultdict(list)
     for file in tables(folder, layout.table):
-        for line, row in rows(file, refused):
+        for line, row in rows(
+            file, refused, needs=("id", "image_id", "question", "answer", "answer_type", "question_type")
+        ):
             if not row["image_id"] or not row["question"]:
                 refused.append((f"{file.name}:{line}", "image_id or question is empty"))
                 continue

@@ -89,12 +89,18 @@ def import_folder(folder: str | os.PathLike[str], layout: str | None = None, *, 
 
     def cases() -> Iterator[Case]:
         refused.clear()
-        yield from reader(description, path, refused)
+        seen: set[str] = set()
+        for case in reader(description, path, refused):
+            if case.id in seen:
+                refused.append((case.id, "there is a case of this id already"))
+                continue
+            seen.add(case.id)
+            yield case
 
     result = CaseSet(cases, root=path, name=layout)
     result.refused = refused
     if not stream and not len(result):
-        first = f"; first: {refused[0][0]}: {refused[0][1]}" if refused else ""
+        first = "".join(f"; {item}: {why}" for item, why in refused[:3])
         raise BadInputError(
             "no case could be read", item=str(path), why=f"as {layout}, {len(refused)} items were refused{first}"
         )

@@ -35,7 +35,7 @@ def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
             if root.tag != "annotation":
                 refused.append((file.name, f"its root is <{root.tag[:40]}>, not <annotation>"))
                 continue
-            path = _image(index, file, (root.findtext("filename") or "").strip())
+            path = _image(index, folder, file, (root.findtext("filename") or "").strip())
         except VesaliusError as error:
             refused.append((file.name, reason(error)))
             continue
@@ -46,15 +46,25 @@ def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
             except (VesaliusError, ValueError) as error:
                 refused.append((f"{file.name} object {number}", reason(error)))
         yield Case(
-            id=f"{layout.name}/{file.stem}",
+            id=f"{layout.name}/{_key(folder, file)}",
             images=(image_of(layout, path),),
             regions=tuple(regions),
-            source=source_of(layout, file.stem, split.get(file.stem, "") or split_name(file.parent.name)),
+            source=source_of(layout, _key(folder, file), split.get(file.stem, "") or split_name(file.parent.name)),
         )
 
 
-def _image(index: FileIndex, file: Path, name: str) -> Path:
+def _key(folder: Path, file: Path) -> str:
+    return file.stem if file.parent in {folder, folder / "Annotations"} else f"{file.parent.name}/{file.stem}"
+
+
+def _image(index: FileIndex, folder: Path, file: Path, name: str) -> Path:
     """The image that the file names; a name that is missing or wrong gives way to the file's own stem."""
+    if file.parent not in {folder, folder / "Annotations"} and name and "/" not in name:
+        # Exports that keep each image beside its XML file, with the same names in every part.
+        try:
+            return index.find(f"{file.parent.name}/{name}")
+        except VesaliusError:
+            pass
     try:
         return index.find(name or stem_of(file.name))
     except VesaliusError:
