@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vesalius.cases import CaseSet
+from vesalius.cases import Case, CaseSet
 from vesalius.cases.caseset import CASES_FILE
 from vesalius.cli.common import Run, add_flags
-from vesalius.errors import ExitCode, UsageError
+from vesalius.errors import ExitCode, UsageError, VesaliusError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -74,22 +77,24 @@ def _import(options: argparse.Namespace, run: Run) -> None:
         run.result = cases.stats()
         _say_stats(run, run.result)
         return
-    kept: list[Any] = []
     if options.link:
         written = cases.write(options.to, copy_images=False)
     else:
-        # An image that cannot be decoded costs its case, not the import.
-        from vesalius.errors import VesaliusError
-
-        for case in run.progress(cases, what="reading"):
-            try:
-                kept.append(case.replace(images=tuple(i.with_array(i.pixels()) for i in case.images)))
-            except VesaliusError as error:
-                run.refuse(case.id, error)
-        written = CaseSet(kept).write(options.to)
+        written = CaseSet(lambda: _held(cases, run)).write(options.to)
     run.result = written.stats()
     run.say(f"case set written to {options.to}")
     _say_stats(run, run.result)
+
+
+def _held(cases: CaseSet, run: Run) -> Iterator[Case]:
+    """Cases with their pixels in memory, one at a time; one that cannot be decoded costs itself, not the import."""
+    for case in run.progress(cases, what="reading"):
+        try:
+            held = case.replace(images=tuple(i.with_array(i.pixels()) for i in case.images))
+        except VesaliusError as error:
+            run.refuse(case.id, error)
+            continue
+        yield held
 
 
 def _validate(options: argparse.Namespace, run: Run) -> None:
@@ -143,12 +148,10 @@ def _split(options: argparse.Namespace, run: Run) -> None:
         if options.stratify and options.stratify in counts["labels"]:
             run.say(f"  {options.stratify}: {counts['labels'][options.stratify]}")
         if not options.dry_run and counts["cases"]:
-            part.map(lambda c, name=name: _in_split(c, name)).write(options.to / name, copy_images=False)
+            part.map(partial(_in_split, name)).write(options.to / name, copy_images=False)
 
 
-def _in_split(case: Any, name: str) -> Any:
-    import dataclasses
-
+def _in_split(name: str, case: Case) -> Case:
     return case.replace(source=dataclasses.replace(case.source, split=name))
 
 
@@ -161,13 +164,13 @@ def _convert(options: argparse.Namespace, run: Run) -> None:
     report = convert(cases, options.layout_out, options.to, **extra)
     run.result = report.to_dict()
     run.say(f"{report.written} cases written as {options.layout_out} to {options.to}")
-    for kind, count in report.lost.items():
-        run.say(f"  no place in this layout for {kind}: {count}")
+    for what, why, count in report.lost:
+        run.say(f"  left out: {what} ({count}): {why}")
     for item, why in report.refused:
         run.refuse(item, why)
 
 
-def _layouts(options: argparse.Namespace, run: Run) -> None:
+def _layouts(_options: argparse.Namespace, run: Run) -> None:
     from vesalius.sources.registry import layouts
 
     run.result = [{"name": i.name, "title": i.title, "written": bool(i.writer), "url": i.url} for i in layouts()]

@@ -18,28 +18,29 @@ from vesalius.cases import Case, CaseSet, Image, Label, Source
 from vesalius.errors import VesaliusError
 from vesalius.io import read
 
-#: DICOM file (of pydicom or pydicom-data) to what it shows. Test charts and copies in another encoding are left out.
+#: DICOM file (of pydicom or pydicom-data) to modality and anatomy, "" where the picture does not tell. Test charts,
+#: copies in another encoding and files that need an extra decoder are left out.
 _DICOM: dict[str, tuple[str, str]] = {
-    "693_J2KR.dcm": ("CT", "abdomen"),
-    "CT_small.dcm": ("CT", "abdomen"),
+    "693_J2KR.dcm": ("CT", "head"),
+    "CT_small.dcm": ("CT", "spine"),
     "explicit_VR-UN.dcm": ("CT", "abdomen"),
     "J2K_pixelrep_mismatch.dcm": ("CT", "head"),
-    "eCT_Supplemental.dcm": ("CT", "chest"),
+    "eCT_Supplemental.dcm": ("CT", "head"),
     "JPEG2000.dcm": ("NM", "whole body"),
     "MR-SIEMENS-DICOM-WithOverlays.dcm": ("MR", "abdomen"),
     "examples_overlay.dcm": ("MR", "abdomen"),
     "MR2_J2KR.dcm": ("MR", "shoulder"),
-    "MR_small.dcm": ("MR", "head"),
-    "emri_small.dcm": ("MR", "head"),
-    "OBXXXX1A.dcm": ("US", "fetus"),
-    "US1_J2KR.dcm": ("US", "other"),
+    "MR_small.dcm": ("MR", ""),
+    "emri_small.dcm": ("MR", ""),
+    "OBXXXX1A.dcm": ("US", ""),
+    "US1_J2KR.dcm": ("US", "lymph node"),
     "color-pl.dcm": ("US", "heart"),
     "color3d_jpeg_baseline.dcm": ("US", "heart"),
     "examples_ybr_color.dcm": ("US", "heart"),
-    "examples_rgb_color.dcm": ("US", "heart"),
-    "examples_palette.dcm": ("US", "heart"),
-    "gdcm-US-ALOKA-16.dcm": ("US", "other"),
-    "examples_jpeg2k.dcm": ("US", "other"),
+    "examples_rgb_color.dcm": ("US", "lymph node"),
+    "examples_palette.dcm": ("US", ""),
+    "gdcm-US-ALOKA-16.dcm": ("US", ""),
+    "examples_jpeg2k.dcm": ("US", "lymph node"),
     "RG1_J2KR.dcm": ("CR", "chest"),
     "RG3_J2KR.dcm": ("CR", "leg"),
 }
@@ -147,7 +148,7 @@ def _tiles(image: Image, tiles: int, id: str, modality: str, anatomy: str, datas
 
 
 def _told(case: Case, modality: str, anatomy: str) -> Case:
-    labels: dict[str, Any] = {"modality": Label(modality), "anatomy": Label(anatomy)}
+    labels: dict[str, Any] = {"modality": Label(modality), "anatomy": Label(anatomy or None)}
     return case.replace(labels=labels)
 
 

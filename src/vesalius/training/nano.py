@@ -350,6 +350,7 @@ def write_model(out: Path, net: NanoNet, held_out: Sequence[str], notes: Mapping
     out.mkdir(parents=True, exist_ok=True)
     state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     save_file({k: v.contiguous() for k, v in state.items()}, out / WEIGHTS)
+    (out / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
     (out / "held_out.json").write_text(json.dumps(list(held_out), indent=0) + "\n", "utf-8")
     manifest = Manifest(
         name="nano",
