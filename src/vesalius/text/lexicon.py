@@ -22,7 +22,7 @@ CHEXPERT: tuple[str, ...] = tuple(load_table("findings")["chexpert"])
 _LARGEST_MM = 500.0
 _NUMBER = r"\d+(?:\.\d+)?"
 _SIZE = re.compile(
-    rf"(?<![\w.])(?P<numbers>{_NUMBER}(?:\s*(?:cm|mm)?\s*(?:[x×*-]|by|to|至|乘)\s*{_NUMBER}){{0,2}})\s*-?\s*"
+    rf"(?<![A-Za-z0-9_.])(?P<numbers>{_NUMBER}(?:\s*(?:cm|mm)?\s*(?:[x×*-]|by|to|至|乘)\s*{_NUMBER}){{0,2}})\s*-?\s*"
     r"(?P<unit>mm|cm|millimeters?|centimeters?|millimetres?|centimetres?|毫米|厘米)(?![a-z])",
     re.IGNORECASE,
 )

@@ -112,7 +112,7 @@ class ParsedSentence:
             named = self._name(finding, core, first, last)
             if role != "abnormal":
                 status: MentionStatus = "uncertain" if role == "borderline" else "absent"
-                if role == "normal" and named.status in {"absent", "hypothetical"}:
+                if role == "normal" and self.context.status(core[0], core[0] + 1) in {"absent", "hypothetical"}:
                     continue  # "not normal" says too little
                 named = Named(finding, core, first, last, status)
             found.append(named)
@@ -201,7 +201,13 @@ class ParsedSentence:
             for kind in ("side", "severity", "change", "location")
             for m in match_attributes(self.tokens, kind)
         ]
-        return tuple(sorted(found, key=lambda a: (a.first, a.last)))
+        changes = [(a.first, a.last) for a in found if a.kind == "change"]
+        # "not significantly changed" says nothing of severity.
+        return tuple(
+            a
+            for a in sorted(found, key=lambda a: (a.first, a.last))
+            if a.kind != "severity" or not any(f < a.last and a.first < last for f, last in changes)
+        )
 
     def _group(self) -> dict[tuple[int, str], list[Attribute]]:
         groups: dict[tuple[int, str], list[Attribute]] = {}

@@ -34,7 +34,7 @@ def split_sentences(text: str) -> tuple[Sentence, ...]:
         text: Any text, English or Chinese.
 
     Returns:
-        Sentences in order, stripped, `text[s.start:s.end] == s.text`.
+        Sentences in order, stripped, `text[s.start:s.end] == s.text`; pieces without a letter are left out.
 
     Examples:
         >>> [s.text for s in split_sentences("1. Nodule of 1.5 cm in the r. lung. 2. No effusion, e.g. pleural.")]
@@ -116,7 +116,7 @@ def _pieces(text: str, start: int, end: int) -> list[Sentence]:
             stop = space if space > start else start + _LONGEST
         chunk = text[start:stop]
         stripped = chunk.strip()
-        if stripped and any(c.isalnum() for c in stripped):
+        if stripped and any(c.isalpha() for c in stripped):
             first = start + len(chunk) - len(chunk.lstrip())
             pieces.append(Sentence(stripped, first, first + len(stripped)))
         start = stop
