@@ -1,8 +1,8 @@
 """One trunk: every organ as an interval of depth over the frontal plane.
 
-An organ is a pair of surfaces `front(x, z)`, `back(x, z)` in mm. A chest film needs only the interval's length, a volume
-only compares `y` with both surfaces, so the same anatomy gives films and volumes at any resolution without ever
-building what is not asked for. Axes are patient LPS: `x` to the patient's left, `y` to the back, `z` to the head;
+An organ is a pair of surfaces `front(x, z)`, `back(x, z)` in mm. A chest film needs only the interval's length, and
+a volume only compares `y` with both surfaces, so the same anatomy gives films and volumes at any resolution without
+ever building what is not asked for. Axes are patient LPS: `x` to the patient's left, `y` to the back, `z` to the head;
 `z = 0` is near the top of the right half of the diaphragm, `x = y = 0` the middle of the chest.
 """
 

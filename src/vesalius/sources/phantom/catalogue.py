@@ -833,8 +833,23 @@ _STUDIES = (
 STUDIES: dict[str, StudySpec] = {s.name: s for s in _STUDIES}
 
 ZH_WORDS: dict[str, str] = {
-    "left": "左", "right": "右", "bilateral": "双", "upper": "上", "middle": "中", "lower": "下",
-    "upper outer": "外上", "upper inner": "内上", "lower outer": "外下", "lower inner": "内下",
-    "frontal": "额", "parietal": "顶", "temporal": "颞", "occipital": "枕",
-    "mild": "轻度", "moderate": "中度", "severe": "重度", "small": "小", "large": "大",
-}  # fmt: skip
+    "left": "左",
+    "right": "右",
+    "bilateral": "双",
+    "upper": "上",
+    "middle": "中",
+    "lower": "下",
+    "upper outer": "外上",
+    "upper inner": "内上",
+    "lower outer": "外下",
+    "lower inner": "内下",
+    "frontal": "额",
+    "parietal": "顶",
+    "temporal": "颞",
+    "occipital": "枕",
+    "mild": "轻度",
+    "moderate": "中度",
+    "severe": "重度",
+    "small": "小",
+    "large": "大",
+}

@@ -32,9 +32,14 @@ def draw(brief: Brief) -> Picture:
     zs = (top - (np.arange(n, dtype=np.float32) + 0.5) * step)[:, None].astype(np.float32)
     film, parts, ctr = _frontal(trunk, brief, xs, zs, step)
     image = Image(
-        array=film, modality="DX", view=brief.view, kind="2d", spacing=(step, step), body_part="chest",
+        array=film,
+        modality="DX",
+        view=brief.view,
+        kind="2d",
+        spacing=(step, step),
+        body_part="chest",
         meta={"photometric": "MONOCHROME2"},
-    )  # fmt: skip
+    )
     images = [image]
     labels = {"cardiothoracic ratio": Label(round(ctr, 3), unit="1", source="phantom")}
     if brief.lateral:
@@ -66,7 +71,7 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
     # Soft tissue and air.
     body = length(trunk.body(xs, zs)) + trunk.breasts(*at(-100.0))
     heart = trunk.heart(*at(-35.0))
-    great = {k: v if k != "ascending" else v for k, v in trunk.vessels(*at(5.0)).items()}
+    great = trunk.vessels(*at(5.0))
     lungs = {s: trunk.lung_cage(xs, zs, s) for s in SIGN}
     domes = {s: trunk.dome(xs, zs, s) for s in SIGN}
     spine = trunk.spine(*at(45.0))
@@ -86,7 +91,7 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
     # Vessels inside the lungs.
     wet = brief.get("pulmonary edema")
     markings = {s: _markings(trunk, brief, xs, zs, s) * (1.0 if wet is None else 1.3 + 0.9 * wet.score) for s in SIGN}
-    tissue = np.zeros(shape, np.float32)
+    tissue: Array = np.zeros(shape, np.float32)
     parts: list[Part] = []
     shown: list[Part] = []
     gain = brief.contrast
@@ -123,7 +128,7 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
             shown.append(_lesion("pulmonary edema", (haze > 0.35) & masks[f"{s} lung"], s))
     for lesion in lesions:
         f = lesion.finding
-        thick = np.zeros(shape, np.float32)
+        thick: Array = np.zeros(shape, np.float32)
         for piece in lesion.pieces:
             thick = np.maximum(thick, length(piece)) if f.name != "consolidation" else thick + 0.62 * length(piece)
         inside = thick > 0.25
@@ -146,15 +151,13 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
             visible = (level > zs) & (length(lungs[s]) > 0)
             shown.append(_lesion("pleural effusion", visible, s))
     # Bone.
-    bones, rib_masks, cut = _bones(trunk, brief, xs, zs, at)
+    bones, rib_masks, cut = _bones(trunk, brief, at)
     tubes = trunk.trachea(xs, zs)
     airway = np.maximum.reduce([length(t) for t in tubes.values()])
     gas = _bowel_gas(trunk, brief, xs, zs)
     soft = np.maximum(body - air - airway - gas, 0)
     grain = 1 + 0.012 * fractal(visit, shape, 5, 2)
     path = soft * (MU["soft"] * grain) + tissue + bones + _spine_mu(spine)
-    if wet is not None or wet_chest is not None:
-        path = path + 0.0
     expo = expose(path, visit, brief.noise * brief.patient.device.noise, step)
     film = display(expo, brief.patient.device, visit)
     film = _collimate(film, brief)
@@ -184,8 +187,8 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
             _lesion("rib fracture", cut, brief.findings[[f.name for f in brief.findings].index("rib fracture")].side)
         )
     parts += shown
-    across = masks["heart"].any(0).nonzero()[0]
-    inner = (masks["left lung"] | masks["right lung"]).any(0).nonzero()[0]
+    across = np.flatnonzero(masks["heart"].any(0))
+    inner = np.flatnonzero((masks["left lung"] | masks["right lung"]).any(0))
     ctr = float((across[-1] - across[0] + 1) / (inner[-1] - inner[0] + 1)) if across.size and inner.size else 0.0
     return film, parts, ctr
 
@@ -226,9 +229,7 @@ def _spine_mu(spine: Interval) -> Array:
     return np.asarray(length(spine) * np.float32(MU["spongy"] - MU["soft"]))
 
 
-def _bones(
-    trunk: Trunk, brief: Brief, xs: Array, zs: Array, at: Callable[[float], tuple[Array, Array]]
-) -> tuple[Array, Array, Array | None]:
+def _bones(trunk: Trunk, brief: Brief, at: Callable[[float], tuple[Array, Array]]) -> tuple[Array, Array, Array | None]:
     """Extra attenuation of the bones, where ribs are, and where a rib is broken."""
     f = brief.get("rib fracture")
     xb, zb = at(60.0)
@@ -275,8 +276,15 @@ def _bowel_gas(trunk: Trunk, brief: Brief, xs: Array, zs: Array) -> Array:
     out = np.zeros((zs.shape[0], xs.shape[1]), np.float32)
     spots = [(0.40 * trunk.half_width, trunk.domes["left"] - 26, rng.uniform(14, 30), rng.uniform(8, 15), 26.0)]
     for _ in range(3):
-        spots.append((rng.uniform(0.2, 0.8) * trunk.half_width, trunk.domes["left"] - rng.uniform(42, 80),
-                      rng.uniform(8, 18), rng.uniform(6, 12), 16.0))  # fmt: skip
+        spots.append(
+            (
+                rng.uniform(0.2, 0.8) * trunk.half_width,
+                trunk.domes["left"] - rng.uniform(42, 80),
+                rng.uniform(8, 18),
+                rng.uniform(6, 12),
+                16.0,
+            )
+        )
     for cx, cz, rx, rz, deep in spots:
         q = 1 - ((xs - cx) / rx) ** 2 - ((zs - cz) / rz) ** 2
         out = np.maximum(out, deep * np.sqrt(np.maximum(q, 0)))

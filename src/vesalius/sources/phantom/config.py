@@ -168,8 +168,9 @@ class PhantomConfig:
             put(self, name, tuple(getattr(self, name)))
         put(self, "subgroups", tuple(g if isinstance(g, Subgroup) else _make(Subgroup, g) for g in self.subgroups))
         put(self, "readers", tuple(r if isinstance(r, Reader) else _make(Reader, r) for r in self.readers))
-        if self.shortcut is not None and not isinstance(self.shortcut, Shortcut):
-            put(self, "shortcut", _make(Shortcut, self.shortcut))
+        mark: Any = self.shortcut
+        if mark is not None and not isinstance(mark, Shortcut):
+            put(self, "shortcut", _make(Shortcut, mark))
         if not self.studies or min(self.studies.values()) < 0 or sum(self.studies.values()) <= 0:
             raise UsageError("phantom config: no study has a share above 0", item=str(dict(self.studies)))
         for study in self.studies:
@@ -221,7 +222,8 @@ class PhantomConfig:
         Raises:
             UsageError: A field is not known or a value makes no sense.
         """
-        return _make(cls, data)
+        made: PhantomConfig = _make(cls, data)
+        return made
 
     def to_json(self) -> str:
         """The JSON form."""

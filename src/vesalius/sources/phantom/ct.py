@@ -15,24 +15,7 @@ from vesalius.sources.phantom.lesions import effusion_sides, lung_lesions, organ
 from vesalius.sources.phantom.model import Array, Brief, Part, Picture
 from vesalius.sources.phantom.paint import smooth
 from vesalius.sources.phantom.projection import MU, display, expose
-
-#: Tissue codes of the painted volume.
-CODES = (
-    "air", "fat", "muscle", "lung", "heart", "aorta", "liver", "spleen", "kidney", "stomach", "gas", "bone", "marrow",
-    "fluid", "airway", "vessel", "lesion", "free air", "table", "abdomen",
-)  # fmt: skip
-CODE = {name: i for i, name in enumerate(CODES)}
-HU = {"air": -1000, "fat": -100, "muscle": 50, "lung": -850, "heart": 45, "aorta": 150, "liver": 95, "spleen": 105, "kidney": 160,
-      "stomach": 25, "gas": -950, "bone": 620, "marrow": 210, "fluid": 8, "airway": -980, "vessel": 60, "lesion": 40,
-      "free air": -995, "table": -250, "abdomen": -60}  # fmt: skip
-#: Standardised uptake values of FDG (typical ones).
-SUV = {"muscle": 0.7, "fat": 0.25, "lung": 0.45, "heart": 3.2, "aorta": 1.6, "liver": 2.2, "spleen": 1.8, "kidney": 3.6,
-       "stomach": 1.4, "bone": 0.6, "marrow": 1.2, "fluid": 0.9, "vessel": 1.4, "abdomen": 0.8}  # fmt: skip
-#: Relative signal on T1- and T2-weighted images.
-T1 = {"fat": 0.95, "muscle": 0.42, "lung": 0.05, "heart": 0.35, "aorta": 0.18, "liver": 0.55, "spleen": 0.38, "kidney": 0.42,
-      "stomach": 0.30, "bone": 0.08, "marrow": 0.60, "fluid": 0.14, "vessel": 0.18, "abdomen": 0.72}  # fmt: skip
-T2 = {"fat": 0.62, "muscle": 0.20, "lung": 0.05, "heart": 0.35, "aorta": 0.12, "liver": 0.30, "spleen": 0.58, "kidney": 0.66,
-      "stomach": 0.70, "bone": 0.06, "marrow": 0.42, "fluid": 0.98, "vessel": 0.12, "abdomen": 0.48}  # fmt: skip
+from vesalius.sources.phantom.tissue import CODE, CODES, HU, SUV, T1, T2
 
 
 @dataclass
@@ -163,8 +146,8 @@ def paint(trunk: Trunk, brief: Brief, x: Array, y: Array, z: Array, *, supine: b
             organs[kidney] = organs[kidney] | m
         else:
             m &= organs["liver"]
-            for _, _, _, other, _ in lesions:
-                m &= ~other
+            for entry in lesions:
+                m &= ~entry[3]
         code[m] = CODE["lesion"]
         lesions.append((name, lesion.finding.side, lesion.size, m, lesion.number))
     return Painted(code, organs, lesions, vessels, x, y, z)
@@ -200,9 +183,17 @@ def _lung_vessels(trunk: Trunk, brief: Brief, x: Array, yy: Array, z: Array, sid
 
 
 def _pleura(
-    trunk: Trunk, brief: Brief, code: Array, organs: dict[str, Array], lesions: list[tuple[str, str, float, Array, int]],
-    x: Array, yy: Array, z: Array, lungs: dict[str, Interval], supine: bool,
-) -> None:  # fmt: skip
+    trunk: Trunk,
+    brief: Brief,
+    code: Array,
+    organs: dict[str, Array],
+    lesions: list[tuple[str, str, float, Array, int]],
+    x: Array,
+    yy: Array,
+    z: Array,
+    lungs: dict[str, Interval],
+    supine: bool,
+) -> None:
     """Fluid and air between lung and wall: at the back and in front when supine, below and above when upright."""
     zz = z[:, :, None]
     fluid = brief.get("pleural effusion")
@@ -293,8 +284,14 @@ def _fade(painted: Painted, values: Array, contrast: float, into: Callable[[str]
         values[mask] += (1 - contrast) * (into(name) - values[mask])
 
 
-_HOME = {"nodule": "lung", "mass": "lung", "consolidation": "lung", "atelectasis": "lung", "liver lesion": "liver",
-         "renal cyst": "kidney"}  # fmt: skip
+_HOME = {
+    "nodule": "lung",
+    "mass": "lung",
+    "consolidation": "lung",
+    "atelectasis": "lung",
+    "liver lesion": "liver",
+    "renal cyst": "kidney",
+}
 _LESION_HU = {
     "liver lesion": 25.0,
     "renal cyst": 4.0,
@@ -337,9 +334,15 @@ def draw_ct(brief: Brief) -> Picture:
     noise = brief.visit("noise").standard_normal(hu.shape, dtype=np.float32)
     hu += noise * np.float32(11 * brief.noise * brief.patient.device.noise * (6.25 / step) ** 0.5)
     image = Image(
-        array=np.clip(hu, -1024, 3071).astype(np.int16), modality="CT", view="AXIAL", kind="3d", spacing=(step,) * 3,
-        affine=affine, body_part="chest", meta={"unit": "HU"},
-    )  # fmt: skip
+        array=np.clip(hu, -1024, 3071).astype(np.int16),
+        modality="CT",
+        view="AXIAL",
+        kind="3d",
+        spacing=(step,) * 3,
+        affine=affine,
+        body_part="chest",
+        meta={"unit": "HU"},
+    )
     labels = _measures(painted, step)
     return Picture((image,), _mine(_parts(painted), brief), brief.findings, labels)
 
@@ -394,8 +397,9 @@ def draw_mr(brief: Brief) -> Picture:
     bias = np.exp(0.13 * smooth(brief.visit("coil"), shape, 2))
     belly = painted.code == CODE["abdomen"]
     bowel = smooth(brief.body("ct texture"), shape, max(2, shape[0] // 7))
-    for k, (name, table, lesion) in enumerate((("T1", T1, {"liver lesion": 0.28, "renal cyst": 0.12}),
-                                               ("T2", T2, {"liver lesion": 0.72, "renal cyst": 0.98}))):  # fmt: skip
+    for k, (name, table, lesion) in enumerate(
+        (("T1", T1, {"liver lesion": 0.28, "renal cyst": 0.12}), ("T2", T2, {"liver lesion": 0.72, "renal cyst": 0.98}))
+    ):
         s = _lookup(table)[painted.code]
         s = np.where(belly & (bowel > 0.5), 0.35 if name == "T1" else 0.5, s)
         for what, _, _, mask, _ in painted.lesions:
@@ -419,7 +423,7 @@ def draw_mr(brief: Brief) -> Picture:
                 affine=affine,
                 body_part="abdomen",
                 meta={"sequence": name},
-            )  # fmt: skip
+            )
         )
     return Picture(tuple(images), _mine(_parts(painted), brief), brief.findings, _measures(painted, step))
 
@@ -447,14 +451,23 @@ def lateral(brief: Brief) -> tuple[Image, list[Part]]:
     rng = brief.visit("lateral")
     film = display(expose(path, rng, brief.noise * brief.patient.device.noise, step), brief.patient.device, rng, 0.25)
     image = Image(
-        array=film, modality="DX", view="LATERAL", kind="2d", spacing=(step, step), body_part="chest",
+        array=film,
+        modality="DX",
+        view="LATERAL",
+        kind="2d",
+        spacing=(step, step),
+        body_part="chest",
         meta={"photometric": "MONOCHROME2"},
-    )  # fmt: skip
+    )
     parts = []
     names = {f.name for f in brief.findings}
     for label in ("heart", "spine", "left lung", "right lung"):
-        parts.append(Part(label, painted.organs[label].any(2), 1, "organ"))
+        parts.append(Part(label, np.asarray(painted.organs[label].any(2)), 1, "organ"))
     for name, side, size, mask, _ in painted.lesions:
         if name in names:
-            parts.append(Part(name, mask.any(2), 1, "lesion", finding=name, attributes={"side": side, "size_mm": size}))
+            parts.append(
+                Part(
+                    name, np.asarray(mask.any(2)), 1, "lesion", finding=name, attributes={"side": side, "size_mm": size}
+                )
+            )
     return image, parts

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from vesalius.cases import Case, CaseSet, Image, Label, Region, Source, Status
+from vesalius.cases import Case, CaseSet, Image, Label, Question, Region, Source, Status
 from vesalius.errors import UsageError
 from vesalius.sources.phantom import patients
 from vesalius.sources.phantom.catalogue import STUDIES
@@ -119,7 +119,7 @@ def make_case(config: PhantomConfig, index: int) -> Case:
         study.name, patient, picture.findings, state.resolved, gap, images[0].view, language, rng
     )  # fmt: skip
     identity = case_id(config, index)
-    questions = ()
+    questions: tuple[Question, ...] = ()
     if config.questions:
         facts = Facts(
             identity, study.name, patient, picture.findings, state.resolved, visit > 0,

@@ -1,4 +1,4 @@
-"""Lung vessels: a few branching trees, built once per process and shared by all cases through random choice and warp."""
+"""Lung vessels: a few branching trees, built once per process and shared by all cases by random choice and warp."""
 
 from __future__ import annotations
 

@@ -19,19 +19,15 @@ def grid(height: int, width: int) -> tuple[Array, Array]:
     return y, x
 
 
-@functools.lru_cache(maxsize=256)
-def _spread(n: int, cells: int) -> Array:
-    """Cubic B-spline matrix `(n, cells + 3)` from coarse values to `n` samples, scaled to keep unit variance."""
+@functools.lru_cache(maxsize=512)
+def _taps(n: int, cells: int) -> tuple[Array, Array]:
+    """First coarse index `(n,)` and the four cubic B-spline weights `(4, n)`, scaled to keep unit variance."""
     t = (np.arange(n) + 0.5) / n * cells
-    k = np.floor(t).astype(int)
+    k = np.minimum(np.floor(t).astype(np.intp), cells - 1)
     u = t - k
-    w = np.stack([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3], 1) / 6
-    m = np.zeros((n, cells + 3), np.float32)
-    for j in range(4):
-        m[np.arange(n), np.minimum(k + j, cells + 2)] += w[:, j]
-    m /= np.sqrt((m**2).sum(1, keepdims=True))
-    m.flags.writeable = False
-    return m
+    w = np.stack([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3])
+    w = (w / np.sqrt((w**2).sum(0))).astype(np.float32)
+    return k, w
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[int, ...] | int) -> Array:
@@ -39,8 +35,15 @@ def smooth(rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[int, .
     cells = (cells,) * len(shape) if isinstance(cells, int) else cells
     cells = tuple(max(1, min(c, n)) for c, n in zip(cells, shape, strict=True))
     out: Array = rng.standard_normal(tuple(c + 3 for c in cells), dtype=np.float32)
-    for axis, (n, c) in enumerate(zip(shape, cells, strict=True)):
-        out = np.moveaxis(np.tensordot(_spread(n, c), out, axes=(1, axis)), 0, axis)
+    # Last axis first, while the others are still coarse; no matrix product, whose threads would fight over the cores.
+    for axis in range(len(shape) - 1, -1, -1):
+        k, w = _taps(shape[axis], cells[axis])
+        form = [1] * len(shape)
+        form[axis] = -1
+        total = out.take(k, axis) * w[0].reshape(form)
+        for j in range(1, 4):
+            total += out.take(k + j, axis) * w[j].reshape(form)
+        out = total
     return out
 
 

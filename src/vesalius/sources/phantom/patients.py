@@ -1,8 +1,8 @@
 """Who the patients are, when they come, and what they have at each visit.
 
-Presence follows the liability-threshold model (Falconer 1965): a standard normal liability, of which the polygenic vector
-and the record table explain set shares, exceeds the threshold that gives the set prevalence. Between visits a finding
-comes and goes as a two-state Markov chain whose stationary share is that prevalence, and its size takes symmetric
+Presence follows the liability-threshold model (Falconer 1965): a standard normal liability, of which the polygenic
+vector and the record table explain set shares, exceeds the threshold that gives the set prevalence. Between visits a
+finding comes and goes as a two-state Markov chain whose stationary share is that prevalence, and its size takes symmetric
 steps that are reflected at the ends, so growth and shrinking are equally common at any time.
 """
 
@@ -252,7 +252,7 @@ def _finding(
     if s.size is not None:
         size = round(float(s.size[0] * (s.size[1] / s.size[0]) ** score), 1)
     if s.count is not None:
-        count = int(round(s.count[0] + (s.count[1] - s.count[0]) * score))
+        count = round(s.count[0] + (s.count[1] - s.count[0]) * score)
     change = ""
     if visit:
         if prior is None:

@@ -1,8 +1,8 @@
 """Questions with answers, rationales and probing twins, asked so that nobody can answer them without the image.
 
-Closed questions about a finding are asked with probability inversely proportional to how common the answer is (the
+Closed questions about a finding are asked with probability inversely proportional to how common the answer is (its
 prevalence is known), options are drawn evenly and shuffled, numbers are placed at a random rank among their
-distractors, and twins come as one yes and one no: the most common answer to any form is right no more often than chance.
+distractors, and twins come as one yes and one no: the most common answer to any form is right as often as chance.
 """
 
 from __future__ import annotations
@@ -56,10 +56,19 @@ def ask(facts: Facts, rng: np.random.Generator) -> tuple[Question, ...]:
     ):
         out += make(facts, rng)
     return tuple(
-        Question(q.text, q.answer, q.options, q.rationale, q.tags, f"{facts.case_id}/{q.pair}" if q.pair else "",
-                 f"{facts.case_id}/q{i}", q.image, q.language)
+        Question(
+            q.text,
+            q.answer,
+            q.options,
+            q.rationale,
+            q.tags,
+            f"{facts.case_id}/{q.pair}" if q.pair else "",
+            f"{facts.case_id}/q{i}",
+            q.image,
+            q.language,
+        )
         for i, q in enumerate(out)
-    )  # fmt: skip
+    )
 
 
 def _the(name: str) -> str:
@@ -73,8 +82,7 @@ def _any(name: str) -> str:
 def _why(f: Finding) -> str:
     s = FINDINGS[f.name]
     where = place(f)
-    text = f"{s.sign[0].upper()}{s.sign[1:]} can be seen{' ' + where if where else ''}; this is the sign of {f.name}."
-    return text
+    return f"{s.sign[0].upper()}{s.sign[1:]} can be seen{' ' + where if where else ''}; this is the sign of {f.name}."
 
 
 def _why_not(name: str) -> str:
@@ -90,13 +98,13 @@ def _shuffled(right: str, wrong: Sequence[str], n: int, rng: np.random.Generator
     return tuple(options[int(i)] for i in rng.permutation(len(options)))
 
 
-def _titles(facts: Facts) -> list[str]:
+def _titles() -> list[str]:
     return [STUDIES[s].title for s in STUDIES]
 
 
 def _modality(facts: Facts, rng: np.random.Generator) -> list[Question]:
     title = STUDIES[facts.study].title
-    options = _shuffled(title, _titles(facts), 4, rng)
+    options = _shuffled(title, _titles(), 4, rng)
     return [
         Question(
             "Which kind of image is this?",
@@ -104,7 +112,7 @@ def _modality(facts: Facts, rng: np.random.Generator) -> list[Question]:
             options,
             f"Its look and the part of the body ({STUDIES[facts.study].body_part}) are those of {title}.",
             ("multiple choice", "modality"),
-        )  # fmt: skip
+        )
     ]
 
 
@@ -124,7 +132,7 @@ def _exists(facts: Facts, rng: np.random.Generator) -> list[Question]:
     return out
 
 
-def _side(facts: Facts, rng: np.random.Generator) -> list[Question]:
+def _side(facts: Facts, _: np.random.Generator) -> list[Question]:
     out = []
     for f in facts.findings:
         s = FINDINGS[f.name]
@@ -251,14 +259,21 @@ def _organ(facts: Facts, rng: np.random.Generator) -> list[Question]:
     return [Question(text, name, options, f"The box fits the {name}.", ("multiple choice", "organ"))]
 
 
-def _open(facts: Facts, rng: np.random.Generator) -> list[Question]:
+def _open(facts: Facts, _: np.random.Generator) -> list[Question]:
     names = [phrase(f) for f in facts.findings]
     answer = "; ".join(names) if names else "nothing abnormal"
     why = " ".join(_why(f) for f in facts.findings) or "All that is drawn is normal."
     out = [Question("What abnormalities are there?", answer, (), why, ("open", "finding"))]
     if facts.quality[1]:
-        out.append(Question("What is wrong with the quality of this image?", facts.quality[0], (),
-                            f"The picture shows {facts.quality[0]} of grade {facts.quality[1]} of 3.", ("open", "quality")))  # fmt: skip
+        out.append(
+            Question(
+                "What is wrong with the quality of this image?",
+                facts.quality[0],
+                (),
+                f"The picture shows {facts.quality[0]} of grade {facts.quality[1]} of 3.",
+                ("open", "quality"),
+            )
+        )
     return out
 
 
@@ -266,7 +281,7 @@ def _twins(facts: Facts, rng: np.random.Generator) -> list[Question]:
     """Pairs of one true and one false attribute: modality, finding, side."""
     out = []
     title = STUDIES[facts.study].title
-    others = [t for t in _titles(facts) if t != title]
+    others = [t for t in _titles() if t != title]
     false = others[int(rng.integers(len(others)))]
     for t, answer in ((title, "yes"), (false, "no")):
         why = f"It is {title}."
@@ -305,18 +320,34 @@ def _twins(facts: Facts, rng: np.random.Generator) -> list[Question]:
 
 
 _BODY_HI = {
-    "chest": ("seene", "chest"), "chest and abdomen": ("pet aur seene", "abdomen and chest"), "abdomen": ("pet", "abdomen"),
-    "retina": ("aankh", "eye"), "skin": ("skin", "skin"), "breast": ("breast", "breast"), "blood": ("khoon", "blood"),
-    "colon": ("pet", "bowel"), "brain": ("sar", "head"), "jaw": ("daant", "teeth"),
-}  # fmt: skip
+    "chest": ("seene", "chest"),
+    "chest and abdomen": ("pet aur seene", "abdomen and chest"),
+    "abdomen": ("pet", "abdomen"),
+    "retina": ("aankh", "eye"),
+    "skin": ("skin", "skin"),
+    "breast": ("breast", "breast"),
+    "blood": ("khoon", "blood"),
+    "colon": ("pet", "bowel"),
+    "brain": ("sar", "head"),
+    "jaw": ("daant", "teeth"),
+}
 _HINDI = (
-    ("Doctor sahab, mujhe {days} din se {body} mein problem ho rahi hai. Report mein {what} likha hai, kya yeh serious hai?",
-     "The patient has had a problem of the {en} for {days} days; the report names {what}. Is it serious?"),
-    ("Namaste, meri {body} ki {scan} hui thi aur {what} aaya hai. Kya mujhe dawai leni padegi?",
-     "The patient's {scan} of the {en} showed {what}. Is medicine needed?"),
-    ("Mere {body} mein {days} din se taklif hai, {scan} mein {what} dikha hai. Please bataiye aage kya karna chahiye?",
-     "The patient has had trouble with the {en} for {days} days and the {scan} showed {what}. What should be done next?"),
-)  # fmt: skip
+    (
+        "Doctor sahab, mujhe {days} din se {body} mein problem ho rahi hai. "
+        "Report mein {what} likha hai, kya yeh serious hai?",
+        "The patient has had a problem of the {en} for {days} days; the report names {what}. Is it serious?",
+    ),
+    (
+        "Namaste, meri {body} ki {scan} hui thi aur {what} aaya hai. Kya mujhe dawai leni padegi?",
+        "The patient's {scan} of the {en} showed {what}. Is medicine needed?",
+    ),
+    (
+        "Mere {body} mein {days} din se taklif hai, {scan} mein {what} dikha hai. "
+        "Please bataiye aage kya karna chahiye?",
+        "The patient has had trouble with the {en} for {days} days and the {scan} showed {what}. "
+        "What should be done next?",
+    ),
+)
 
 
 def _hindi(facts: Facts, rng: np.random.Generator) -> list[Question]:
@@ -337,7 +368,7 @@ def _hindi(facts: Facts, rng: np.random.Generator) -> list[Question]:
             "",
             ("open", "summary", "code-mixed"),
             language="hi",
-        )  # fmt: skip
+        )
     ]
 
 
@@ -353,6 +384,14 @@ def _chinese(facts: Facts, rng: np.random.Generator) -> list[Question]:
             continue
         odds = (1 - p) / p
         if u < min(1.0, odds if name in present else 1 / odds) * 0.4:
-            out.append(Question(f"图像中有{FINDINGS[name].zh}吗？", "有" if name in present else "没有", ("有", "没有"),
-                                "", ("closed", "finding", name), language="zh"))  # fmt: skip
+            out.append(
+                Question(
+                    f"图像中有{FINDINGS[name].zh}吗？",
+                    "有" if name in present else "没有",
+                    ("有", "没有"),
+                    "",
+                    ("closed", "finding", name),
+                    language="zh",
+                )
+            )
     return out

@@ -20,7 +20,7 @@ def box_of(mask: Array) -> Box:
     low, high = [], []
     for axis in range(mask.ndim):
         other = tuple(a for a in range(mask.ndim) if a != axis)
-        line = mask.any(axis=other).nonzero()[0]
+        line = np.flatnonzero(mask.any(axis=other))
         low.append(float(line[0]))
         high.append(float(line[-1]) + 1.0)
     if mask.ndim == 3:

@@ -12,20 +12,57 @@ from vesalius.sources.phantom.model import SEVERITIES, Finding, Patient
 
 #: Names that take no article.
 _MASS_NOUNS = frozenset(
-    {"consolidation", "cardiomegaly", "atelectasis", "pulmonary edema", "splenomegaly", "optic disc cupping",
-     "intraretinal fluid", "subretinal fluid", "geographic atrophy", "leukocytosis", "thrombocytopenia", "bleeding",
-     "brain atrophy", "caries"}
-)  # fmt: skip
+    {
+        "consolidation",
+        "cardiomegaly",
+        "atelectasis",
+        "pulmonary edema",
+        "splenomegaly",
+        "optic disc cupping",
+        "intraretinal fluid",
+        "subretinal fluid",
+        "geographic atrophy",
+        "leukocytosis",
+        "thrombocytopenia",
+        "bleeding",
+        "brain atrophy",
+        "caries",
+    }
+)
 #: Names that are plurals, of which a count can be said.
 PLURALS = frozenset(
-    {"microaneurysms", "retinal haemorrhages", "hard exudates", "drusen", "drusenoid deposits", "dots and globules",
-     "tumour nests", "mitoses", "sickle cells", "target cells", "white matter lesions", "missing teeth"}
-)  # fmt: skip
+    {
+        "microaneurysms",
+        "retinal haemorrhages",
+        "hard exudates",
+        "drusen",
+        "drusenoid deposits",
+        "dots and globules",
+        "tumour nests",
+        "mitoses",
+        "sickle cells",
+        "target cells",
+        "white matter lesions",
+        "missing teeth",
+    }
+)
 #: Findings whose size is said in mm.
 MEASURED = frozenset(
-    {"nodule", "mass", "liver lesion", "renal cyst", "melanoma", "simple cyst", "benign nodule", "suspicious nodule",
-     "polyp", "ulcer", "brain tumour", "infarct"}
-)  # fmt: skip
+    {
+        "nodule",
+        "mass",
+        "liver lesion",
+        "renal cyst",
+        "melanoma",
+        "simple cyst",
+        "benign nodule",
+        "suspicious nodule",
+        "polyp",
+        "ulcer",
+        "brain tumour",
+        "infarct",
+    }
+)
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 _CHANGE = {
     "new": (", new since the prior study", "，较前新发"),
@@ -92,11 +129,17 @@ def sentence(f: Finding, rng: np.random.Generator) -> str:
     many = is_many(f)
     k = int(rng.integers(3))
     if f.certainty == "possible":
-        forms = (f"There may be {what}{tail}.", f"Possible {noun(f)}{_space(place(f))}{_measure(f)}{tail}.",
-                 f"{_upper(what)} cannot be excluded{tail}.")  # fmt: skip
+        forms = (
+            f"There may be {what}{tail}.",
+            f"Possible {noun(f)}{_space(place(f))}{_measure(f)}{tail}.",
+            f"{_upper(what)} cannot be excluded{tail}.",
+        )
     else:
-        forms = (f"There {'are' if many else 'is'} {what}{tail}.", f"{_upper(what)} {'are' if many else 'is'} seen{tail}.",
-                 f"{_upper(what)}{tail}.")  # fmt: skip
+        forms = (
+            f"There {'are' if many else 'is'} {what}{tail}.",
+            f"{_upper(what)} {'are' if many else 'is'} seen{tail}.",
+            f"{_upper(what)}{tail}.",
+        )
     return forms[k]
 
 
