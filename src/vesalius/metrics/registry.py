@@ -29,6 +29,7 @@ MODULES = (
     "pointing",
     "segmentation",
     "instances",
+    "text",
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
