@@ -298,8 +298,8 @@ def _shortcuts(report: AuditReport) -> str:
         + forest(rows, reference=0.5, axis="AUROC of the model on this part alone")
         + f'<div class="two"><div>{plot}</div><div style="max-width:420px"><p>'
         "Loss of AUROC when a cell is covered, "
-        "over the mean image. Losses inside the anatomy are what one hopes for. A loss in a corner or at an edge means that "
-        "something there (a tag, a tube, a frame) is doing the work.</p></div></div>"
+        "over the mean image. Losses inside the anatomy are what one hopes for. A loss in a corner or at an edge means "
+        "that something there (a tag, a tube, a frame) is doing the work.</p></div></div>"
     )
 
 
