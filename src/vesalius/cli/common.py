@@ -102,9 +102,10 @@ class Run:
 
     def refuse(self, item: str, why: str | BaseException) -> None:
         """Name an input that could not be used; the run goes on and ends with exit code 3."""
-        self.refused.append((item, str(why)))
+        text = str(why).replace(f" [{item}]", "", 1)
+        self.refused.append((item, text))
         if not self.options.quiet:
-            print(f"refused {item}: {why}", file=sys.stderr)
+            print(f"refused {item}: {text}", file=sys.stderr)
 
     def table(self, rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         """Rows in aligned columns."""

@@ -37,8 +37,13 @@ def open_cases(path: Path, options: argparse.Namespace, run: Run, *, layout: str
 
         name = layout
         if not name:
-            found = [d for d in detect(path) if d.confidence >= SURE]
-            name = found[0].name if found else ""
+            found = detect(path)
+            if found and found[0].confidence >= SURE:
+                name = found[0].name
+            elif found:
+                run.note(
+                    f"{path}: could be {found[0].name} ({found[0].saw}); read as plain files, --layout says otherwise"
+                )
         if name:
             cases = import_folder(path, name)
             run.note(f"{path}: read as {name}")
