@@ -8,8 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vesalius.cases.image import Image as _Image
-from vesalius.cases.image import set_image_reader as _set_image_reader
+from vesalius import hooks as _hooks
 
 __version__ = "0.1.0"
 
@@ -40,8 +39,8 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'vesalius' has no attribute {name!r}")
 
 
-def _read_pixels(image: _Image) -> Any:
+def _read_pixels(image: Image) -> Any:
     return importlib.import_module("vesalius.io").read_pixels(image)
 
 
-_set_image_reader(_read_pixels)
+_hooks.set_image_reader(_read_pixels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vesalius.cases.caseset import CaseSet
 from vesalius.cases.geometry import Affine, Box, Geometry, Mask, Point, Polygon, geometry_from_dict
-from vesalius.cases.image import Image, set_image_reader
+from vesalius.cases.image import Image
 from vesalius.cases.record import Case, Label, Question, Region, Report, Source, Status
 from vesalius.cases.splits import Split, kfold, split
 
@@ -27,6 +27,5 @@ __all__ = [
     "Status",
     "geometry_from_dict",
     "kfold",
-    "set_image_reader",
     "split",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,21 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vesalius import hooks
 from vesalius.cases.geometry import Affine
 from vesalius.errors import BadInputError, MissingError
 
 AnyArray = npt.NDArray[Any]
 Kind = Literal["2d", "3d", "video"]
 KINDS: tuple[Kind, ...] = ("2d", "3d", "video")
-
-#: Who turns an image with a uri into its array; set by the package so that this room needs numpy alone.
-_reader: Callable[[Image], AnyArray] | None = None
-
-
-def set_image_reader(reader: Callable[[Image], AnyArray]) -> None:
-    """Say who reads image files; `vesalius` does so on import."""
-    global _reader
-    _reader = reader
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +87,10 @@ class Image:
         path = self.path
         if path is not None and path.suffix == ".npy":
             return _read_npy(path)
-        if _reader is None:
+        if hooks.image_reader is None:
             raise MissingError("no image reader is set", item=str(self.uri), fix="import vesalius first")
-        return _reader(self)
+        array: AnyArray = hooks.image_reader(self)
+        return array
 
     def with_array(self, array: AnyArray, **changes: Any) -> Image:
         """The same image holding `array` in memory."""
