@@ -41,6 +41,7 @@ def test_a_normal_film_and_a_film_of_which_nothing_is_known() -> None:
     assert all("edema" not in s.lower() for s in captions(normal, 8, absent=0))
     assert label_text(normal) == "DX chest: no finding"
     assert label_text(Case("u", images=(FILM,))) == "DX chest: -"
+    assert label_text(Case("d", images=(FILM,), labels={"Mass": 0, "Edema": 0})) == "DX chest: no edema, no mass"
     assert captions(Case("u", images=(FILM,)), 5)
     with pytest.raises(UsageError, match="no image"):
         captions(Case("x"), 3)

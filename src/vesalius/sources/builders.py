@@ -86,17 +86,16 @@ def statements(case: Case, *, image: int = 0) -> list[Statement]:
 
 
 def label_text(case: Case, *, image: int = 0) -> str:
-    """What the image is and shows in one canonical line; images with the same line are positives of each other."""
+    """What the image is and shows in one canonical line; images with the same line are positives of each other.
+
+    Where nothing is known to be there, the line says what is known not to be there.
+    """
     shown = case.images[image] if case.images else None
     head = [shown.modality, str(shown.meta.get("anatomy") or shown.body_part)] if shown else []
-    facts = sorted(
-        {
-            " ".join(w for w in (s.side, clean_label(s.finding)) if w)
-            for s in statements(case, image=image)
-            if not s.absent
-        }
-    )
-    return " ".join(part for part in head if part) + ": " + (", ".join(facts) or "-")
+    known = statements(case, image=image)
+    facts = {" ".join(w for w in (s.side, clean_label(s.finding)) if w) for s in known if not s.absent}
+    facts = facts or {f"no {clean_label(s.finding)}" for s in known}
+    return " ".join(part for part in head if part) + ": " + (", ".join(sorted(facts)) or "-")
 
 
 def captions(

@@ -145,7 +145,7 @@ def read_mimic(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]
     for file in pick(folder, layout.table):
         for line, row in rows(file, refused, needs=("subject_id", "study_id", "dicom_id")):
             subject, study, dicom = row["subject_id"], row["study_id"], row["dicom_id"]
-            if not (subject.isdigit() and study.isdigit()):
+            if not (subject.isdecimal() and study.isdecimal()):
                 refused.append((f"{file.name}:{line}", f"subject {subject!r} or study {study!r} is not a number"))
                 continue
             name = f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg"

@@ -51,7 +51,7 @@ def _read_file(
         try:
             path = index.find(str(entry.get("file_name", "")))
             size = (int(entry["height"]), int(entry["width"])) if "height" in entry and "width" in entry else None
-        except (VesaliusError, TypeError, ValueError) as error:
+        except (VesaliusError, TypeError, ValueError, OverflowError) as error:
             refused.append((f"{name} image {entry.get('id', number)}", reason(error)))
             continue
         regions, said = [], []
@@ -61,7 +61,7 @@ def _read_file(
                     said.append(str(mark["caption"]))
                     continue
                 regions.append(_region(mark, classes, size))
-            except (VesaliusError, TypeError, ValueError, KeyError, IndexError) as error:
+            except (VesaliusError, TypeError, ValueError, OverflowError, KeyError, IndexError) as error:
                 refused.append((where, reason(error)))
         key = path.relative_to(index.folder).with_name(stem_of(path.name)).as_posix()
         yield Case(
@@ -78,10 +78,12 @@ def _read_file(
 def _objects(data: Mapping[str, Any], key: str, name: str, refused: Refused) -> Iterator[Mapping[str, Any]]:
     values = data.get(key, [])
     for number, value in enumerate(values if isinstance(values, list) else []):
-        if isinstance(value, dict):
-            yield value
-        else:
+        if not isinstance(value, dict):
             refused.append((f"{name} {key}[{number}]", "it is not an object"))
+        elif not all(isinstance(value.get(k), str | int | None) for k in ("id", "image_id", "category_id")):
+            refused.append((f"{name} {key}[{number}]", "its id is neither a number nor a text"))
+        else:
+            yield value
 
 
 def _region(mark: Mapping[str, Any], classes: Mapping[Any, str], size: tuple[int, int] | None) -> Region:
@@ -111,8 +113,8 @@ def _geometry(mark: Mapping[str, Any], size: tuple[int, int] | None) -> Geometry
 
 
 def _polygon(flat: Sequence[float]) -> Polygon:
-    if len(flat) % 2:
-        raise BadInputError("polygon has an odd number of coordinates", item=str(len(flat)))
+    if not isinstance(flat, list) or len(flat) % 2:
+        raise BadInputError("polygon is not a list of pairs of coordinates", item=str(flat)[:60])
     return Polygon(tuple(zip(flat[::2], flat[1::2], strict=True)))
 
 

@@ -37,6 +37,11 @@ def _description(folder: Path) -> dict[str, Any]:
     return data
 
 
+def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key, {})
+    return value if isinstance(value, dict) else {}
+
+
 def modality_of(word: str) -> str:
     """The DICOM code for a modality or an MR sequence; "" when unknown."""
     words = word.replace("-", " ").replace("_", " ").split()
@@ -48,13 +53,17 @@ def modality_of(word: str) -> str:
 def read_msd(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """Volumes of `training` with their label volumes, then those of `test`; ids are file stems."""
     data = _description(folder)
-    names = {int(v): str(n) for v, n in data["labels"].items() if str(v).isdigit() and int(v) != 0}
-    channels = [str(v) for v in dict(data.get("modality", {})).values()]
+    names = {int(v): str(n) for v, n in data["labels"].items() if str(v).isdecimal() and int(v) != 0}
+    channels = [str(v) for v in _mapping(data, "modality").values()]
     modality = modality_of(channels[0]) if channels else ""
     licence = str(data.get("licence") or data.get("license") or layout.licence)
     index = FileIndex(folder)
     for split in ("training", "test"):
-        for number, entry in enumerate(data.get(split) or []):
+        listed = data.get(split) or []
+        if not isinstance(listed, list):
+            refused.append((f"dataset.json {split}", "it is not a list"))
+            continue
+        for number, entry in enumerate(listed):
             where = f"dataset.json {split}[{number}]"
             pair = entry if isinstance(entry, dict) else {"image": entry}
             try:
@@ -78,7 +87,7 @@ def read_nnunet(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case
     """One case for each `CASE_0000` file, its channels as images, with the labels of `labelsTr` (and `labelsTs`)."""
     data = _description(folder)
     names, regions_of = _nnunet_labels(data["labels"])
-    channels = {int(n): str(v) for n, v in dict(data.get("channel_names", {})).items() if str(n).isdigit()}
+    channels = {int(n): str(v) for n, v in _mapping(data, "channel_names").items() if str(n).isdecimal()}
     ending = str(data.get("file_ending", ".nii.gz"))
     kind: Kind = "3d" if suffix_of("x" + ending) in _VOLUMES else "2d"
     index = FileIndex(folder)
@@ -88,7 +97,7 @@ def read_nnunet(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case
         for path in walk(folder / f"images{part}") if (folder / f"images{part}").is_dir() else ():
             stem = path.name.removesuffix(ending)
             key, _, channel = stem.rpartition("_")
-            if not path.name.endswith(ending) or path.name.startswith(".") or not key or not channel.isdigit():
+            if not path.name.endswith(ending) or path.name.startswith(".") or not key or not channel.isdecimal():
                 refused.append((f"images{part}/{path.name}", f"it is not named CASE_0000{ending}"))
                 continue
             found.setdefault(key, {})[int(channel)] = path

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -148,12 +149,22 @@ def _lines(file: Path, refused: Refused) -> Iterator[str]:
     """Lines as text. A line that is refused becomes an empty one, so that line numbers stay right."""
     with gzip.open(file, "rb") if file.name.endswith(".gz") else file.open("rb") as data:
         number = 0
-        while raw := data.readline(MAX_LINE):
+        while True:
             number += 1
+            try:
+                raw = data.readline(MAX_LINE)
+            except (EOFError, zlib.error, OSError) as error:
+                refused.append((f"{file.name}:{number}", f"the file is damaged from here on ({error})"))
+                return
+            if not raw:
+                return
             if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-                while (rest := data.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                    pass
                 refused.append((f"{file.name}:{number}", f"the line is over {MAX_LINE} bytes"))
+                try:
+                    while (rest := data.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                        pass
+                except (EOFError, zlib.error, OSError):
+                    return
                 yield "\n"
                 continue
             try:

@@ -99,7 +99,7 @@ def _read_archive(layout: Layout, file: Path, archive: zipfile.ZipFile, refused:
         for n, (pixels, values) in enumerate(zip(images, labels, strict=True)):
             try:
                 named = _labels(known, classes, values)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 refused.append((f"{file.name}:{split}[{n}]", str(error)))
                 continue
             yield Case(

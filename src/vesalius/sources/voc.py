@@ -28,7 +28,9 @@ def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     split: dict[str, str] = {}
     for file in sorted(folder.glob("ImageSets/Main/*.txt")):
         if part := split_name(file.stem) if file.stem in {"train", "val", "test"} else "":
-            split |= {line.split()[0]: part for line in file.read_text("utf-8").splitlines() if line.split()}
+            split |= {
+                line.split()[0]: part for line in file.read_text("utf-8", errors="replace").splitlines() if line.split()
+            }
     for file in pick(folder, "Annotations/*.xml", "*.xml", "*/*.xml"):
         try:
             root = read_xml(file)
@@ -43,7 +45,7 @@ def read(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
         for number, thing in enumerate(root.iter("object"), 1):
             try:
                 regions.append(_region(thing, origin))
-            except (VesaliusError, ValueError) as error:
+            except (VesaliusError, ValueError, OverflowError) as error:
                 refused.append((f"{file.name} object {number}", reason(error)))
         yield Case(
             id=f"{layout.name}/{_key(folder, file)}",

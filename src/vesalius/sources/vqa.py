@@ -118,7 +118,7 @@ def _slake_regions(layout: Layout, folder: Path, names: Mapping[int, str], refus
                 try:
                     x, y, w, h = (float(v) for v in values)
                     found.append(Region(Box.from_xywh(x, y, w, h), label, granularity=layout.granularity))
-                except (TypeError, ValueError, VesaliusError) as error:
+                except (TypeError, ValueError, OverflowError, VesaliusError) as error:
                     at = place.partition("[")[2]
                     refused.append(
                         (f"{where}[{at}", f"{label[:60]}: not a box of x, y, width, height ({reason(error)})")
@@ -137,7 +137,7 @@ def _mask_names(folder: Path, refused: Refused) -> dict[int, str]:
     for file in sorted(folder.glob("mask.txt")):
         for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
             value, colon, name = line.partition(":")
-            if colon and value.strip().isdigit():
+            if colon and value.strip().isdecimal():
                 found[int(value)] = name.strip()
             elif line.strip():
                 refused.append((f"{file.name}:{number}", "it is not a line like 1:Liver"))
@@ -190,13 +190,14 @@ def _turns(turns: list[Any], key: str, layout: Layout) -> tuple[Question, ...]:
         if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
             raise ValueError("a turn is not an object with a text in `value`")
         text = turn["value"].replace("<image>", "").strip()
-        if turn.get("from") in {"human", "user"}:
+        who = str(turn.get("from"))
+        if who in {"human", "user"}:
             asked = text
-        elif turn.get("from") in {"gpt", "assistant"} and asked is not None:
+        elif who in {"gpt", "assistant"} and asked is not None:
             questions.append(Question(asked, text, id=f"{layout.name}/{key}/{len(questions)}"))
             asked = None
-        elif turn.get("from") != "system":
-            raise ValueError(f"a turn is from {turn.get('from')!r}, after no question")
+        elif who != "system":
+            raise ValueError(f"a turn is from {who[:40]!r}, after no question")
     if not questions:
         raise ValueError("no question is answered")
     return tuple(questions)
