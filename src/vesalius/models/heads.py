@@ -481,3 +481,43 @@ def _draw(values: Sequence[Value], shots: int, seed: int) -> list[int]:
             taken[str(values[i])] += 1
             out.append(int(i))
     return sorted(out)
+
+
+@dataclass(frozen=True)
+class HeadClassifier:
+    """A head together with its embedder: a classifier of images.
+
+    Args:
+        head: A classification head.
+        embedder: The embedder it was fitted with.
+
+    Raises:
+        BadInputError: It is another embedder.
+        UsageError: The head predicts a number.
+    """
+
+    head: Head
+    embedder: Embedder
+
+    def __post_init__(self) -> None:
+        self.head.require(self.embedder)
+        if self.head.task == "regression":
+            raise UsageError("a classifier needs classes", item=self.head.target, why="the head predicts a number")
+
+    @property
+    def name(self) -> str:
+        """Target and model, for reports."""
+        return f"{self.head.target} head on {self.embedder.name}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the columns."""
+        return self.head.classes
+
+    def embed(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """The embedder's vectors, `(n, dim)`."""
+        return self.embedder.embed(images)
+
+    def predict_proba(self, images: Sequence[Image]) -> Floats:
+        """`(n, classes)` calibrated probabilities."""
+        return self.head.predict_proba(images, self.embedder)

@@ -36,6 +36,15 @@ class ZeroShot:
     prompts: Mapping[str, tuple[str, ...]]
     scale: float
 
+    @property
+    def name(self) -> str:
+        """Model's name, for reports."""
+        return f"zero-shot {self.embedder.name}"
+
+    def embed(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """The embedder's vectors, `(n, dim)`."""
+        return self.embedder.embed(images)
+
     def predict_vectors(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """`(n, classes)` probabilities of mutually exclusive classes, from unit vectors."""
         similarity = np.asarray(vectors, np.float64) @ self.features.T.astype(np.float64)
