@@ -2,8 +2,8 @@
 
 Presence follows the liability-threshold model (Falconer 1965): a standard normal liability, of which the polygenic
 vector and the record table explain set shares, exceeds the threshold that gives the set prevalence. Between visits a
-finding comes and goes as a two-state Markov chain whose stationary share is that prevalence, and its size takes symmetric
-steps that are reflected at the ends, so growth and shrinking are equally common at any time.
+finding comes and goes as a two-state Markov chain whose stationary share is that prevalence, and its size takes
+symmetric steps that are reflected at the ends, so growth and shrinking are equally common at any time.
 """
 
 from __future__ import annotations
