@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vesalius.cases import Case
 from vesalius.cli.common import Run, add_flags
-from vesalius.errors import UsageError, VesaliusError
+from vesalius.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +37,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         raise UsageError("classify with what?", fix="give either --labels or --head")
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
+    from vesalius.cli.embedding import embedded
     from vesalius.cli.sources import open_cases
     from vesalius.models import load
     from vesalius.models.heads import Head, target_value
@@ -69,8 +67,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     results: list[dict[str, Any]] = []
     truth: list[Any] = []
     sheet: list[tuple[np.ndarray[Any, Any], str]] = []
-    for case, views in _views(cases, model, run):
-        vector = _mean(model.embed_views(views))
+    for item in embedded(cases, model, run, workers=options.workers, batch_size=options.batch_size):
+        case, vector = item.case, item.vector
         row = predict(vector[None])[0]
         result: dict[str, Any] = {"id": case.id}
         if head is not None and head.task == "regression":
@@ -88,7 +86,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         if options.target:
             truth.append((target_value(case, options.target), case.group))
         if options.plot and len(sheet) < 36:
-            sheet.append((views[0][0], f"{case.id[-24:]}\n{result.get('class', result.get('value'))}"))
+            sheet.append((item.view, f"{case.id[-24:]}\n{result.get('class', result.get('value'))}"))
     run.result = {"classes": list(classes), "cases": results}
     if options.target:
         run.result["figures"] = _figures(run, results, truth, classes, options.seed)
@@ -99,30 +97,6 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
             pictures = [np.clip(v.transpose(1, 2, 0), 0, 255).astype(np.uint8) for v, _ in sheet]
             contact_sheet(pictures, [c for _, c in sheet]).savefig(run.out / "contact-sheet.png")
-
-
-def _views(cases: Any, model: Any, run: Run) -> Iterator[tuple[Case, list[Any]]]:
-    iterator = iter(cases)
-    for number in itertools.count():
-        try:
-            case = next(iterator)
-        except StopIteration:
-            return
-        except VesaliusError as error:
-            run.refuse(error.item or f"case {number}", error)
-            return
-        if not case.images:
-            run.refuse(case.id, "the case has no image")
-            continue
-        try:
-            yield case, [model.preprocess(image) for image in case.images]
-        except VesaliusError as error:
-            run.refuse(case.id, error)
-
-
-def _mean(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    mean = vectors.mean(0)
-    return np.asarray(mean / np.linalg.norm(mean))
 
 
 def _say(run: Run, result: dict[str, Any]) -> None:

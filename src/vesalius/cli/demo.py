@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         head = _fit(cases, library, options.seed)
         point = head.points["sensitivity=0.9"]
         run.say(
-            f"few-shot head 'is it an MR image?': {head.evaluation['auroc']}, {head.evaluation.n} cases of "
+            f"few-shot head 'is it an ultrasound image?': {head.evaluation['auroc']}, {head.evaluation.n} cases of "
             f"{head.evaluation.patients} patients, held out by patient"
         )
         run.say(
@@ -150,15 +150,15 @@ def _fit(cases: Sequence[Case], library: Library, seed: int) -> Any:
     found = library.vectors([c.id for c in known])
     head = fit_vectors(
         mean_by_case(found.ids, found.vectors, [c.id for c in known]),
-        ["MR" if c.label("modality") == "MR" else "other" for c in known],
+        ["ultrasound" if c.label("modality") == "US" else "other" for c in known],
         ids=[c.id for c in known],
         groups=[c.group for c in known],
-        target="MR",
+        target="ultrasound",
         model=library.model.name,
         fingerprint=library.model.fingerprint,
         seed=seed,
     )
-    return head.with_point("sensitivity=0.9", head.operating_point(sensitivity=0.9, positive="MR"))
+    return head.with_point("sensitivity=0.9", head.operating_point(sensitivity=0.9, positive="ultrasound"))
 
 
 _STYLE = """
@@ -229,7 +229,7 @@ def _page(
     point = head.points["sensitivity=0.9"]
     auroc = head.evaluation["auroc"]
     out.append(
-        "<h2>4. A head from a few labels, with an operating point</h2><p>Question: is it an MR image? "
+        "<h2>4. A head from a few labels, with an operating point</h2><p>Question: is it an ultrasound image? "
         f"{head.evaluation.n} labelled cases of {head.evaluation.patients} patients, every case scored by a head that "
         "saw none of its patient's images. Area under the ROC curve "
         f"<b>{auroc.value:.3f}</b> {e(str(auroc.interval or ''))}. Asked for a sensitivity of at least 90 %, the "
@@ -237,7 +237,7 @@ def _page(
         f"{e(str(point.sensitivity_interval))}, specificity {point.specificity:.1%} "
         f"{e(str(point.specificity_interval))}.</p><div class='plots'>"
     )
-    for figure in (plot_roc(head, "MR"), plot_calibration(head, "MR")):
+    for figure in (plot_roc(head, "ultrasound"), plot_calibration(head, "ultrasound")):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
         out.append(f"<img alt='plot' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>")

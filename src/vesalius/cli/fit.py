@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from vesalius.cli.common import Run, add_flags
 from vesalius.errors import BadInputError, UsageError
+
+if TYPE_CHECKING:
+    from vesalius.models.protocols import Embedder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +40,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, "--model", "--device", "--seed", "--limit", "--workers", "--batch-size", "--online")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What a head is fitted on, one row a case."""
+
+    ids: list[str]
+    groups: list[str]
+    values: list[Any]
+    vectors: npt.NDArray[np.float32]
+
+    def pick(self, index: Sequence[int]) -> _Rows:
+        def some(column: list[Any]) -> list[Any]:
+            return [column[i] for i in index]
+
+        return _Rows(some(self.ids), some(self.groups), some(self.values), self.vectors[list(index)])
+
+
+def _from_library(options: argparse.Namespace, model: Embedder) -> _Rows:
+    """Rows from vectors that a library holds already."""
+    from vesalius.library import Library
+    from vesalius.models.heads import mean_by_case, target_value
+
+    with Library.open(options.source, model, create=False, readonly=True) as library:
+        kept = [(c.id, c.group, v) for c in library.cases() if (v := target_value(c, options.target)) is not None]
+        found = library.vectors([id for id, _, _ in kept]) if kept else None
+    ids = [id for id, _, _ in kept]
+    vectors = np.zeros((0, model.dim), np.float32) if found is None else mean_by_case(found.ids, found.vectors, ids)
+    return _Rows(ids, [g for _, g, _ in kept], [v for _, _, v in kept], vectors)
+
+
+def _from_cases(options: argparse.Namespace, model: Embedder, run: Run) -> _Rows:
+    """Rows from images, decoded and embedded now."""
+    from vesalius.cli.embedding import embedded
+    from vesalius.cli.sources import open_cases
+    from vesalius.models.heads import target_value
+
+    cases = open_cases(options.source, options, run, layout=options.layout)
+    usable = cases.filter(lambda c: bool(c.images) and target_value(c, options.target) is not None)
+    found = list(embedded(usable, model, run, workers=options.workers, batch_size=options.batch_size))
+    vectors = np.stack([e.vector for e in found]) if found else np.zeros((0, model.dim), np.float32)
+    values = [target_value(e.case, options.target) for e in found]
+    return _Rows([e.case.id for e in found], [e.case.group for e in found], values, vectors)
+
+
 def run(options: argparse.Namespace, run: Run) -> None:
     """Fit, report, save."""
-    from vesalius.cli.sources import open_cases
     from vesalius.models import load
-    from vesalius.models.heads import Head, fit, fit_vectors, mean_by_case, target_value
+    from vesalius.models.heads import draw_shots, fit_vectors
 
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
@@ -50,29 +101,29 @@ def run(options: argparse.Namespace, run: Run) -> None:
         "folds": options.folds,
         "seed": options.seed,
     }
-    head: Head
-    if (options.source / "library.sqlite").is_file():
-        from vesalius.library import Library
-
-        with Library.open(options.source, model, create=False, readonly=True) as library:
-            kept = [(c.id, c.group, v) for c in library.cases() if (v := target_value(c, options.target)) is not None]
-            if not kept:
-                raise BadInputError("no case has a usable value of the target", item=options.target)
-            found = library.vectors([id for id, _, _ in kept])
-            head = fit_vectors(
-                mean_by_case(found.ids, found.vectors, [id for id, _, _ in kept]),
-                [value for _, _, value in kept],
-                ids=[id for id, _, _ in kept],
-                groups=[group for _, group, _ in kept],
-                target=options.target,
-                model=model.name,
-                fingerprint=model.fingerprint,
-                **settings,
-            )
-    else:
-        cases = open_cases(options.source, options, run, layout=options.layout)
-        usable = cases.filter(lambda c: bool(c.images) and target_value(c, options.target) is not None)
-        head = fit(usable, options.target, model=model, shots=options.shots, **settings)
+    rows = (
+        _from_library(options, model)
+        if (options.source / "library.sqlite").is_file()
+        else _from_cases(options, model, run)
+    )
+    if not rows.ids:
+        raise BadInputError(
+            "no case has a usable value of the target",
+            item=options.target,
+            fix="see the labels with `vesalius data stats`",
+        )
+    if options.shots:
+        rows = rows.pick(draw_shots(rows.values, options.shots, options.seed))
+    head = fit_vectors(
+        rows.vectors,
+        rows.values,
+        ids=rows.ids,
+        groups=rows.groups,
+        target=options.target,
+        model=model.name,
+        fingerprint=model.fingerprint,
+        **settings,
+    )
     run.facts["model"] = {"name": model.name, "fingerprint": model.fingerprint}
     evaluation = head.evaluation
     run.say(f"{head.target}: {head.kind} head on {head.model}, {evaluation.n} cases of {evaluation.patients} patients")

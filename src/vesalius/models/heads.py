@@ -305,7 +305,7 @@ def fit(
         raise BadInputError(
             "no case has a usable value of the target", item=target, fix="see the labels with `vesalius data stats`"
         )
-    chosen = _draw([v for _, v in kept], shots, seed) if shots else range(len(kept))
+    chosen = draw_shots([v for _, v in kept], shots, seed) if shots else range(len(kept))
     kept = [kept[i] for i in chosen]
     vectors = case_vectors([case for case, _ in kept], embedder)
     return fit_vectors(
@@ -471,7 +471,8 @@ def _possible_folds(values: Sequence[Value], groups: Sequence[str], folds: int, 
     return possible
 
 
-def _draw(values: Sequence[Value], shots: int, seed: int) -> list[int]:
+def draw_shots(values: Sequence[Value], shots: int, seed: int) -> list[int]:
+    """Indices of at most `shots` cases of each value, drawn by seed, in their order."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(values))
     taken: Counter[str] = Counter()
