@@ -159,7 +159,7 @@ def test_page_quotes_what_comes_from_the_data() -> None:
 def test_gate_stops_with_exit_code_six(tmp_path: Path, report: AuditReport) -> None:
     toml = tmp_path / "gate.toml"
     toml.write_text(
-        '[performance.auroc]\nat_least = 0.5\nuse = "low"\n\n[alarms.shortcuts]\nat_most = 0\n\n[no.such]\nat_most = 1\n'
+        '[performance.auroc]\nat_least = 0.5\nuse = "low"\n[alarms.shortcuts]\nat_most = 0\n[no.such]\nat_most = 1\n'
     )
     results = check_gate(read_gate(toml), report.values)
     assert [(r.limit.name, r.passed) for r in results] == [

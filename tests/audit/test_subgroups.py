@@ -89,7 +89,8 @@ def test_p_value_is_near_the_unpaired_delong_test() -> None:
     z = (a.auc - b.auc) / np.hypot(a.se, b.se)
     from scipy.stats import norm
 
-    assert norm.isf(r.p / 2) == pytest.approx(abs(z), rel=0.06)
+    # The floor of the standard error and Student's t make it a little more careful, never less.
+    assert 0.85 * abs(z) < norm.isf(r.p / 2) < 1.02 * abs(z)
     assert normal_p(z) == pytest.approx(2 * norm.sf(abs(z)), rel=1e-9)
 
 

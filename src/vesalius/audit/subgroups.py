@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.finding import Finding, adjust, normal_p, plain
+from vesalius.audit.finding import Finding, adjust, plain
 from vesalius.audit.groups import Group, groups_of
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.bootstrap import resample_counts
@@ -253,13 +253,20 @@ def _judge(
         _percentiles(drawn, level, n),
         gap,
         _percentiles(difference, level, int(group.known.sum())),
-        None if twin else normal_p(gap / se),
+        None if twin else _t_p(gap / se, short - 1),
         ece=ece(labels[inside], scores[inside], 10) if measure == "calibration" else None,
     )
 
 
+def _t_p(t: float, freedom: int) -> float:
+    """Two-sided p-value of Student's t: the smallest class decides how well a standard error is known."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(max(freedom, 1), -abs(t)))
+
+
 def _least_se(measure: str, value: float, labels: Bools) -> float:
-    """A floor for the standard error where resampling shows none (all right, all wrong, perfect separation).
+    """A floor for the standard error: resampling shows too little near the edge (all right, perfect separation).
 
     The value is drawn towards one half by two pseudo-cases; AUROC by Hanley and McNeil (Radiology 1982), shares by
     Agresti and Coull (Am Stat 1998).
@@ -270,8 +277,6 @@ def _least_se(measure: str, value: float, labels: Bools) -> float:
     if measure == "auroc":
         k = min(m, n)
         a = (value * k + 1.0) / (k + 2.0)
-        if a < 0.97:
-            return 0.0  # far from the edge resampling is trusted
         q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
         return math.sqrt(max(a * (1 - a) + (m - 1) * (q1 - a * a) + (n - 1) * (q2 - a * a), 0.0) / (m * n))
     k = {"sensitivity": m, "specificity": n}.get(measure, m + n)
