@@ -30,6 +30,8 @@ MODULES = (
     "segmentation",
     "instances",
     "text",
+    "report",
+    "vqa",
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
