@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,7 @@ class CaseSet(Iterable[Case]):
         if n is None:
             return self
         source = self._source
-
-        def first() -> Iterator[Case]:
-            for index, case in enumerate(source()):
-                if index >= n:
-                    return
-                yield case
-
-        return self._like(first)
+        return self._like(lambda: islice(source(), n))
 
     def merge(self, *others: CaseSet) -> CaseSet:
         """This set, then the others; image uris become absolute so that all stay readable.
@@ -212,6 +206,7 @@ class CaseSet(Iterable[Case]):
 
         Raises:
             UsageError: The folder holds a case set already, or an image in memory would be lost.
+            BadInputError: Two cases have one id, or a case has no JSON form (a NaN, say); it is named.
         """
         path = Path(folder)
         file = path / CASES_FILE
@@ -228,8 +223,7 @@ class CaseSet(Iterable[Case]):
                     raise BadInputError("two cases have one id", item=case.id)
                 seen.add(case.id)
                 images = tuple(_stored(image, case.id, n, path, copy_images) for n, image in enumerate(case.images))
-                record = {"schema": SCHEMA_VERSION, **case.replace(images=images).to_dict()}
-                out.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+                out.write(_line(case.replace(images=images)))
             out.flush()
             os.fsync(out.fileno())
         part.replace(file)
@@ -244,6 +238,12 @@ def _stored(image: Image, case_id: str, n: int, folder: Path, copy: bool) -> Ima
         if image.path is None:
             raise UsageError(
                 "an image is only in memory and would be lost", item=case_id, fix="write with copy_images=True"
+            )
+        if image.array is not None and not _is_file_of(image):
+            raise UsageError(
+                "an image was changed in memory and would be lost",
+                item=f"{case_id}: {image.path}",
+                fix="write with copy_images=True",
             )
         return Image.from_dict({**image.to_dict(), "uri": str(image.path.absolute())})
     array = image.pixels()
@@ -260,6 +260,27 @@ def _stored(image: Image, case_id: str, n: int, folder: Path, copy: bool) -> Ima
     return Image.from_dict(fields, root=folder)
 
 
+def _is_file_of(image: Image) -> bool:
+    """Whether the values in memory are those of the file."""
+    stored = Image.from_dict(image.to_dict(), root=image.root).pixels()
+    return image.array is not None and np.array_equal(stored, image.array)
+
+
+def _line(case: Case) -> str:
+    """One line of cases.jsonl."""
+    record = {"schema": SCHEMA_VERSION, **case.to_dict()}
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadInputError("cannot write case", item=ascii(case.id)[1:-1], why=str(error)) from error
+    return text + "\n"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
 def _stream(file: Path) -> Iterator[Case]:
     with file.open("rb") as lines:
         number = 0
@@ -272,7 +293,7 @@ def _stream(file: Path) -> Iterator[Case]:
             if not raw.strip():
                 continue
             try:
-                data = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+                data = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"), parse_constant=_refuse_constant)
             except (ValueError, RecursionError) as error:
                 raise BadInputError(
                     "cannot read case",

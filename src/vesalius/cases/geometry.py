@@ -6,6 +6,8 @@ Pixel convention: `x` grows to the right (columns), `y` downwards (rows); the pi
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +133,7 @@ class Polygon:
         object.__setattr__(self, "points", tuple((float(x), float(y)) for x, y in self.points))
         if len(self.points) < 3:
             raise BadInputError("polygon has fewer than three corners", item=f"{len(self.points)} corners")
-        _finite("polygon", [v for p in self.points for v in p])
+        _finite("polygon", [v for p in self.points for v in p] + ([] if self.z is None else [self.z]))
 
     @property
     def area(self) -> float:
@@ -181,11 +183,11 @@ class Mask:
     runs: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        object.__setattr__(self, "runs", tuple(int(n) for n in self.runs))
+        object.__setattr__(self, "shape", tuple(operator.index(n) for n in self.shape))
+        object.__setattr__(self, "runs", tuple(operator.index(n) for n in self.runs))
         if any(n < 0 for n in self.runs) or any(n < 0 for n in self.shape):
             raise BadInputError("mask has a negative length", item=f"shape {self.shape}")
-        size = int(np.prod(self.shape, dtype=np.int64))
+        size = math.prod(self.shape)  # Python's integers: a stranger's shape must not overflow to a small number
         if sum(self.runs) != size:
             raise BadInputError(
                 "mask run lengths do not cover the image",
@@ -269,14 +271,16 @@ class Affine:
     matrix: FloatArray
 
     def __post_init__(self) -> None:
-        m = np.array(self.matrix, dtype=np.float64)
+        m = np.array(self.matrix, dtype=np.float64) + 0.0  # -0.0 becomes 0.0, so that equal ones have equal hashes
         if m.shape != (4, 4):
             raise BadInputError("affine is not 4 x 4", item=f"shape {m.shape}")
         if not np.isfinite(m).all():
             raise BadInputError("affine is not finite", item=np.array2string(m, precision=3))
         if not np.allclose(m[3], (0, 0, 0, 1)):
             raise BadInputError("affine's last row is not 0 0 0 1", item=str(m[3].tolist()))
-        if abs(np.linalg.det(m[:3, :3])) < 1e-12:
+        # Unit columns: whether axes span the space does not depend on how small a voxel is.
+        steps = np.linalg.norm(m[:3, :3], axis=0)
+        if not (steps > 0).all() or abs(np.linalg.det(m[:3, :3] / steps)) < 1e-9:
             raise BadInputError("affine is singular", item=np.array2string(m, precision=3), why="it has no inverse")
         m.flags.writeable = False
         object.__setattr__(self, "matrix", m)

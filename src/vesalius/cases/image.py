@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,13 +58,14 @@ class Image:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise BadInputError("image kind is not known", item=str(self.kind), fix=f"use one of {', '.join(KINDS)}")
-        if self.uri is None and self.array is None:
+        if not self.uri and self.array is None:
             raise BadInputError("image has neither a uri nor an array")
         if self.array is not None:
             _check_shape(self.array.shape, self.kind, self.uri or "array")
             object.__setattr__(self, "shape", tuple(int(n) for n in self.array.shape))
         elif self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+            _check_shape(self.shape, self.kind, self.uri or "array")
         if self.spacing is not None:
             object.__setattr__(self, "spacing", tuple(float(s) for s in self.spacing))
 
@@ -155,15 +157,17 @@ def _check_shape(shape: tuple[int, ...], kind: Kind, item: str) -> None:
             item=item,
             why=f"kind {kind} wants {low} or {high} axes, the array has shape {shape}",
         )
-    if any(n == 0 for n in shape):
+    if any(n < 1 for n in shape):
         raise BadInputError("image is empty", item=item, why=f"shape {shape}")
 
 
 def _read_npy(path: Path) -> AnyArray:
     try:
-        array: AnyArray = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise MissingError("image file is gone", item=str(path), fix="index or import the folder again") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError) as error:
+        # A header is text that NumPy parses: a broken one fails in the parser, a lying one asks for too much memory.
         raise BadInputError("cannot read image", item=str(path), why=str(error)) from error
     return array

@@ -6,10 +6,13 @@ import dataclasses
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from vesalius.cases.geometry import Geometry, geometry_from_dict
 from vesalius.cases.image import Image
@@ -43,6 +46,11 @@ class Label:
     unit: str = ""
     source: str = ""
 
+    def __post_init__(self) -> None:
+        value = _plain(self.value)
+        # A truth value says present or absent; the JSON form has one way to say so.
+        object.__setattr__(self, "value", int(value) if isinstance(value, bool) else value)
+
     def to_dict(self) -> dict[str, Any] | str | int | float | None:
         """The bare value where there is nothing else to say."""
         if not self.unit and not self.source:
@@ -52,7 +60,7 @@ class Label:
     @classmethod
     def from_dict(cls, data: Any) -> Label:
         """Read back what `to_dict` wrote."""
-        return cls(**data) if isinstance(data, Mapping) else cls(data)
+        return _texts(cls(**data)) if isinstance(data, Mapping) else cls(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Region:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Region:
         """Read back what `to_dict` wrote."""
-        return cls(**{**data, "geometry": geometry_from_dict(data["geometry"])})
+        return _texts(cls(**{**data, "geometry": geometry_from_dict(data["geometry"])}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +203,15 @@ class Case:
     source: Source = field(default_factory=Source)
 
     def __post_init__(self) -> None:
-        if not self.id:
-            raise BadInputError("a case has no id")
+        if not isinstance(self.id, str) or not self.id:
+            raise BadInputError("a case has no id", item=repr(self.id), why="it must be text, and not empty")
         for name in ("images", "regions", "questions"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         labels = {k: v if isinstance(v, Label) else Label.from_dict(v) for k, v in self.labels.items()}
         object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "attributes", {k: _plain(v) for k, v in self.attributes.items()})
         for index in (*(r.image for r in self.regions), *(q.image for q in self.questions)):
-            if not 0 <= index < max(len(self.images), 1):
+            if not isinstance(index, int) or not 0 <= index < max(len(self.images), 1):
                 raise BadInputError(
                     "a region or question points at an image that the case does not have",
                     item=self.id,
@@ -258,13 +267,16 @@ class Case:
         item = str(data.get("id", "?")) if isinstance(data, Mapping) else repr(data)[:60]
         try:
             fields = dict(data)
-            fields["images"] = tuple(Image.from_dict(i, root) for i in fields.get("images", ()))
+            fields["images"] = tuple(_texts(Image.from_dict(i, root)) for i in fields.get("images", ()))
             fields["regions"] = tuple(Region.from_dict(r) for r in fields.get("regions", ()))
-            fields["questions"] = tuple(Question(**q) for q in fields.get("questions", ()))
-            fields["source"] = Source(**fields.get("source", {}))
+            fields["questions"] = tuple(_texts(Question(**q)) for q in fields.get("questions", ()))
+            fields["source"] = _texts(Source(**fields.get("source", {})))
             if fields.get("report") is not None:
-                fields["report"] = Report(**fields["report"])
-            return cls(**fields)
+                fields["report"] = _texts(Report(**fields["report"]))
+            case = _texts(cls(**fields))
+            if not isinstance(_plain(case.time), str | int | float | None):
+                raise TypeError("time must be text or a number")
+            return case
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise BadInputError("cannot read case", item=item, why=str(error)) from error
 
@@ -275,6 +287,30 @@ class Case:
             for image in self.images:
                 h.update(image.content_hash().encode())
         return h.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of JSON: NumPy's own become Python's; what JSON cannot say is refused."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, str | int | float | None):
+        raise BadInputError("a value is not text, a number or nothing", item=repr(value)[:60])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInputError("a value is not finite", item=repr(value), fix="use None where it is not known")
+    return value
+
+
+_T = TypeVar("_T")
+
+
+def _texts(record: _T) -> _T:
+    """The record, once its text fields are known to be text: what a stranger's file holds may be anything."""
+    for f in dataclasses.fields(record):  # type: ignore[arg-type] # every record here is a dataclass
+        value = getattr(record, f.name)
+        several = f.type == "tuple[str, ...]"
+        if (f.type == "str" or several) and not all(isinstance(v, str) for v in (value if several else (value,))):
+            raise TypeError(f"{f.name} of {type(record).__name__} must be text, not {value!r:.60}")
+    return record
 
 
 #: Values that `to_dict` leaves out because they are what a reader assumes.
@@ -288,6 +324,8 @@ def _without_empty(data: Mapping[str, Any], keep: tuple[str, ...] = ()) -> dict[
         for key, value in data.items()
         if key in keep
         or not (
-            value is None or (isinstance(value, str | tuple | list | dict) and not value) or value == _DEFAULTS.get(key)
+            value == _DEFAULTS[key]
+            if key in _DEFAULTS
+            else value is None or (isinstance(value, str | tuple | list | dict) and not value)
         )
     }

@@ -58,9 +58,9 @@ def split(
         group: What must stay together (the patient by default).
 
     Raises:
-        UsageError: No part, a share below 0, or all shares 0.
+        UsageError: No part, a share that is negative or not finite, or all shares 0.
     """
-    if not fractions or any(f < 0 for f in fractions.values()) or sum(fractions.values()) <= 0:
+    if not fractions or not all(0 <= f < np.inf for f in fractions.values()) or sum(fractions.values()) <= 0:
         raise UsageError("cannot split", item=str(dict(fractions)), why="shares must be >= 0 and not all 0")
     value = _stratum(stratify)
     members: dict[str, list[str]] = defaultdict(list)
@@ -104,8 +104,12 @@ def kfold(
     """`k` pairs of (train, test) indices; a group (patient) is in one test fold only, labels spread evenly.
 
     Raises:
-        UsageError: Fewer groups than folds.
+        UsageError: Fewer groups than folds, or fewer than two folds.
     """
+    if k < 2:
+        raise UsageError(
+            "cannot make folds", item=f"k={k}", why="one fold leaves nothing to train on", fix="use 2 or more"
+        )
     if len(set(groups)) < k:
         raise UsageError(
             "cannot make folds", item=f"k={k}", why=f"there are only {len(set(groups))} patients", fix="lower k"

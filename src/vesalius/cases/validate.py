@@ -109,6 +109,7 @@ def _regions(case: Case) -> Iterator[Fault]:
             continue
         kind = case.images[region.image].kind
         height, width = shape[:2] if kind == "2d" else shape[1:3]
+        depth = 1 if kind == "2d" else shape[0]
         g = region.geometry
         if isinstance(g, Mask):
             spatial = shape[:2] if kind == "2d" else shape[:3]
@@ -122,3 +123,6 @@ def _regions(case: Case) -> Iterator[Fault]:
             outside = box is not None and (box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height)
         if outside:
             yield Fault(case.id, f"region {n}: reaches outside its {width} x {height} image", "warning")
+        z0, z1 = (g.z0, g.z1) if isinstance(g, Box) else (g.z, g.z)
+        if z0 is not None and z1 is not None and (z0 < 0 or z1 > depth):
+            yield Fault(case.id, f"region {n}: reaches outside the {depth} slices of its image", "warning")
