@@ -140,7 +140,7 @@ def lines(
     top = max([chance, clean, *(v for r in rows.values() for v in r)]) * 1.08
     body: list[str] = []
     for k, name in enumerate(names):
-        x0 = (k % columns) * (width + 14) + 26
+        x0 = (k % columns) * (width + 14) + 34
         y0 = (k // columns) * (height + gap) + 18
 
         def at(i: float, v: float, x0: float = x0, y0: float = y0) -> tuple[float, float]:
@@ -158,13 +158,13 @@ def lines(
         if k % columns == 0:
             body.append(_text(x0 - 5, at(0, top)[1] + 8, f"{top:.2f}", "tiny", "end"))
             body.append(_text(x0 - 5, y0 + height, "0", "tiny", "end"))
-    return _svg(columns * (width + 14) + 26, count * (height + gap) + 20, body, label)
+    return _svg(columns * (width + 14) + 34, count * (height + gap) + 20, body, label)
 
 
 def heat(values: npt.NDArray[np.float64], background: npt.NDArray[np.float64], *, label: str = "") -> str:
     """A grid of values over a grey picture: the more opaque, the larger; numbers where they matter."""
     side, rows, columns = 288.0, *values.shape
-    top = max(float(np.nanmax(values)), 0.02)
+    top = max(float(np.nanmax(values)), 0.05)
     data = picture(np.clip(background, 0, 255).astype(np.uint8))
     body = [f'<image href="{data}" x="0" y="0" width="{side}" height="{side}" preserveAspectRatio="none"/>']
     for r in range(rows):
@@ -176,7 +176,7 @@ def heat(values: npt.NDArray[np.float64], background: npt.NDArray[np.float64], *
                 f'<rect class="cell" x="{x:.1f}" y="{y:.1f}" width="{side / columns:.1f}" height="{side / rows:.1f}" '
                 f'style="fill-opacity:{opacity:.3f}"><title>{v:+.3f}</title></rect>'
             )
-            if v > 0.3 * top:
+            if v >= 0.3 * top:
                 body.append(_text(x + side / columns / 2, y + side / rows / 2 + 4, f"{v:.2f}", "onpicture", "middle"))
     return _svg(side, side, body, label)
 
