@@ -83,7 +83,10 @@ def giou_matrix(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def _one(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
-    return as_boxes(np.asarray(a, dtype=np.float64)[None]), as_boxes(np.asarray(b, dtype=np.float64)[None])
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != (4,) or second.shape != (4,):
+        raise BadInputError("cannot compare boxes", why=f"shapes {first.shape} and {second.shape}, (4,) is needed")
+    return as_boxes(first[None]), as_boxes(second[None])
 
 
 @metric(

@@ -32,6 +32,7 @@ MODULES = (
     "text",
     "report",
     "vqa",
+    "generation",
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
