@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from library_fakes import FakeEmbedder, make_cases
+from tests.library.fakes import FakeEmbedder, make_cases
 
 from vesalius.library import Library
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from library_fakes import FakeEmbedder, make_cases
+from tests.library.fakes import FakeEmbedder, make_cases
 
 from vesalius.library import Library
 

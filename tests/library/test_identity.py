@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from library_fakes import FakeEmbedder, make_cases
+from tests.library.fakes import FakeEmbedder, make_cases
 
 from vesalius.errors import BadInputError, MissingError, ResourceError, UsageError, VesaliusError
 from vesalius.library import Library
@@ -131,7 +131,7 @@ def test_a_library_of_someone_else_can_be_searched_but_not_written(tmp_path_fact
         import fcntl, os, sys
         from vesalius.errors import ResourceError
         from vesalius.library import Library
-        from library_fakes import FakeEmbedder, make_cases
+        from tests.library.fakes import FakeEmbedder, make_cases
         model, cases = FakeEmbedder(), make_cases(9)
         for user in (0, 65534):  # once as root, so that everything is imported: the interpreter may be root's alone
             os.setgid(user)
@@ -149,7 +149,7 @@ def test_a_library_of_someone_else_can_be_searched_but_not_written(tmp_path_fact
         [sys.executable, "-c", script, str(folder / "l")],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[1]), *sys.path])},
         check=False,
     )
     assert out.stdout.splitlines()[:1] == ["6 4 c2 True"], out.stderr

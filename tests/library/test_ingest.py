@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, make_case, make_cases
 from PIL import Image as Pillow
+from tests.library.fakes import FakeEmbedder, make_case, make_cases
 
 from vesalius.cases import Case, CaseSet, Image, Label
 from vesalius.errors import BadInputError, UsageError, VesaliusError

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import numpy as np
 import pytest
-from library_fakes import FakeEmbedder, make_case
+from tests.library.fakes import FakeEmbedder, make_case
 
 from vesalius.cases import Case, Image
 from vesalius.errors import MissingError, ResourceError, UsageError
@@ -27,10 +28,18 @@ def walk(n, seed=0):
     return out
 
 
-@pytest.fixture
-def big(tmp_path, model):
-    with Library.open(tmp_path / "big", model, exact_rows=1000) as lib:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "big"
+    with Library.open(folder, FakeEmbedder(), exact_rows=1000) as lib:
         lib.add(walk(1500), batch_size=500)
+    return folder
+
+
+@pytest.fixture
+def big(tmp_path, built, model):
+    shutil.copytree(built, tmp_path / "big")
+    with Library.open(tmp_path / "big", model, exact_rows=1000) as lib:
         yield lib
 
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by inner product: one BLAS call a segment over memory-mapped rows, without a copy."""
+"""Exact nearest neighbours by inner product: one pass over memory-mapped segments, without a copy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from vesalius.library.results import FloatArray, IntArray
 
 #: Queries and gathered rows that are multiplied at a time, which bounds memory.
 QUERIES, GATHERED = 128, 32_768
+#: Queries up to which products are formed row by row.
+FEW = 4
 #: Below this share of a segment, rows are gathered; above it, all are multiplied and the others masked.
 SPARSE = 0.25
 
@@ -47,11 +49,21 @@ def scan(
             masked = _masked(here, at, base, allowed, excluded) if wanted is None else _inside(wanted, excluded)
             for low in range(0, m, QUERIES):
                 block = slice(low, low + QUERIES)
-                found = (part @ queries[low])[None] if m == 1 else queries[block] @ part.T
+                found = _products(queries[block], part)
                 if masked is not None:
                     found[:, masked] = -np.inf
                 rows[block], scores[block] = _merge(rows[block], scores[block], here, found, k)
     return rows, scores
+
+
+def _products(queries: FloatArray, part: FloatArray) -> FloatArray:
+    """`(m, n)` inner products; for few queries row by row, which streams memory twice as fast as BLAS's gemv."""
+    if len(queries) > FEW:
+        return queries @ part.T
+    out = np.empty((len(queries), len(part)), np.float32)
+    for query, line in zip(queries, out, strict=True):
+        np.einsum("ij,j->i", part, query, out=line)
+    return out
 
 
 def _pieces(base: int, n: int, start: int, allowed: IntArray | None) -> Iterable[tuple[int, IntArray | None]]:

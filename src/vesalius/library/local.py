@@ -319,6 +319,14 @@ class LocalStore:
             found = connection.execute(statement, (sha, path)).fetchone()
         return "" if found is None else str(found[0])
 
+    def owners(self, view: View, rows: Sequence[int]) -> list[int] | None:
+        """Number of the case that each row belongs to, in order; None when the view has become stale."""
+        with self.transaction() as connection:
+            if self._generation(connection) != view.generation:
+                return None
+            found = (connection.execute("SELECT case_pk FROM images WHERE row = ?", (r,)).fetchone() for r in rows)
+            return [pk for row in found if row is not None for pk in row]
+
     def facts(self, view: View, rows: Sequence[int]) -> list[RowFacts] | None:
         """What belongs to these rows, in order; None when the view has become stale."""
         with self.transaction() as connection:

@@ -61,7 +61,8 @@ def thumbnail(image: Image) -> bytes:
         array = array[..., :3]
     if array.dtype != np.uint8:
         values = array.astype(np.float32)
-        finite = values[np.isfinite(values)]
+        some = values[:: max(1, values.shape[0] // 64), :: max(1, values.shape[1] // 64)]
+        finite = some[np.isfinite(some)]
         low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
         scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(float(high - low), 1e-12)
         array = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)

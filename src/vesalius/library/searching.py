@@ -121,16 +121,21 @@ class Searcher:
         while True:
             # A case of several images may take several rows: widen until there are k cases or no more rows.
             rows, scores = find(width)
-            facts = self.store.facts(view, rows.tolist())
-            if facts is None or len(facts) != len(rows):
+            owners = self.store.owners(view, rows.tolist())
+            if owners is None or len(owners) != len(rows):
                 return None
-            best: dict[int, _Found] = {}
-            for fact, score in zip(facts, scores.tolist(), strict=True):
-                if fact.case_pk not in best:
-                    best[fact.case_pk] = _Found(fact, score, f"{asked.similarity} {score:.3f}")
+            best: dict[int, int] = {}
+            for place, owner in enumerate(owners):
+                best.setdefault(owner, place)
             if len(best) >= request.k or len(rows) < width:
-                return list(best.values())[: request.k], plan
+                break
             width *= 2
+        places = list(best.values())[: request.k]
+        facts = self.store.facts(view, rows[places].tolist())
+        if facts is None or len(facts) != len(places):
+            return None
+        shown = zip(facts, scores[places].tolist(), strict=True)
+        return [_Found(fact, score, f"{asked.similarity} {score:.3f}") for fact, score in shown], plan
 
     def _method(
         self,

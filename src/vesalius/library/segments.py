@@ -20,7 +20,7 @@ from vesalius.errors import BadInputError, ResourceError
 FloatArray = npt.NDArray[np.float32]
 
 FOLDER = "vectors"
-#: Rows of one file: one BLAS call each, and the unit of memory when compacting.
+#: Rows of one file, multiplied by a query in one call.
 ROWS = 65_536
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

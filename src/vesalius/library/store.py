@@ -171,6 +171,10 @@ class Store(Protocol):
         """Patient of the image with these pixels or this file, or ""."""
         ...
 
+    def owners(self, view: View, rows: Sequence[int]) -> list[int] | None:
+        """Number of the case that each row belongs to, in order; None when the view has become stale."""
+        ...
+
     def facts(self, view: View, rows: Sequence[int]) -> list[RowFacts] | None:
         """What belongs to these rows, in order; None when the view has become stale."""
         ...
