@@ -92,12 +92,12 @@ def surface_distances() -> list[Row]:
     return rows
 
 
-_PHRASES = """the heart is normal in size|heart size is mildly enlarged|no pleural effusion is seen|there is a small
- left pleural effusion|small bilateral effusions have increased since the prior study|no pneumothorax|the lungs are clear
-|patchy opacity at the right base may represent atelectasis or pneumonia|the mediastinal contour is unremarkable
-|an endotracheal tube ends 3 cm above the carina|degenerative changes of the thoracic spine|unchanged from prior
-|no acute osseous abnormality|low lung volumes accentuate the bronchovascular markings|a nodule of 8 mm in the left
- upper lobe is stable"""
+_PHRASES = """the heart is normal in size|heart size is mildly enlarged|no pleural effusion is seen
+|there is a small left pleural effusion|small bilateral effusions have increased since the prior study
+|no pneumothorax|the lungs are clear|patchy opacity at the right base may represent atelectasis or pneumonia
+|the mediastinal contour is unremarkable|an endotracheal tube ends 3 cm above the carina
+|degenerative changes of the thoracic spine|unchanged from prior|no acute osseous abnormality
+|low lung volumes accentuate the bronchovascular markings|a nodule of 8 mm in the left upper lobe is stable"""
 
 
 def report_pairs(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
