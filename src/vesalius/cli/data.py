@@ -1,4 +1,4 @@
-"""`vesalius data import|validate|stats|deid|split|convert|layouts`."""
+"""`vesalius data import|validate|stats|deid|split|convert|phantom|layouts`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     converting.add_argument("--label", help="which label is the class (folder-per-class, medmnist)")
     converting.add_argument("--layout", default="", help="layout of SRC (default: found out)")
     add_flags(converting, "--workers", "--limit")
+    phantom = actions.add_parser("phantom", help="draw cases whose whole truth is known")
+    phantom.add_argument("--to", type=Path, required=True, help="folder of the new case set")
+    phantom.add_argument("--n", type=int, required=True, help="how many cases")
+    phantom.add_argument("--config", type=Path, help="JSON or TOML with the dials; see docs/explanation/phantom.md")
+    phantom.add_argument("--studies", help="kinds of study, separated by commas (default: the configuration's)")
+    add_flags(phantom, "--seed", "--workers", "--dry-run")
     layouts = actions.add_parser("layouts", help="the layouts that can be read and written")
     add_flags(layouts)
 
@@ -170,6 +176,30 @@ def _convert(options: argparse.Namespace, run: Run) -> None:
         run.refuse(item, why)
 
 
+def _phantom(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.io.decode_pool import default_workers
+    from vesalius.sources.phantom import Phantom, PhantomConfig
+
+    if options.n < 1:
+        raise UsageError("number is too small", item=f"--n {options.n}", fix="give 1 or more")
+    config = PhantomConfig.read(options.config) if options.config else PhantomConfig()
+    config = config.replace(seed=options.seed)
+    if options.studies:
+        names = [s.strip() for s in options.studies.split(",") if s.strip()]
+        config = config.replace(studies=dict.fromkeys(names, 1.0))
+    if options.dry_run:
+        run.result = config.to_dict()
+        run.say(config.to_toml())
+        return
+    workers = default_workers() if options.workers is None else options.workers
+    cases = Phantom(config).cases(options.n, workers=workers)
+    drawn = CaseSet(lambda: run.progress(cases, total=options.n, what="drawing"))
+    run.result = drawn.write(options.to).stats()
+    run.facts["config"] = config.to_dict()
+    run.say(f"{options.n} phantom cases written to {options.to}")
+    _say_stats(run, run.result)
+
+
 def _layouts(_options: argparse.Namespace, run: Run) -> None:
     from vesalius.sources.registry import layouts
 
@@ -195,4 +225,5 @@ _ACTIONS = {
     "split": _split,
     "convert": _convert,
     "layouts": _layouts,
+    "phantom": _phantom,
 }

@@ -93,8 +93,8 @@ class Recipe:
         }
     )
     other: float = 0.1
-    steps: int = 1300
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 160), (0.75, 224))
+    steps: int = 480
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 160),)
     batch: int = 48
     cache: int = 256
     learning_rate: float = 4e-4
