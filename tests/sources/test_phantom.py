@@ -16,30 +16,47 @@ N = 200
 #: study -> finding -> organs whose union must hold the lesion (written by hand from anatomy, not from the catalogue)
 HOME = {
     "chest_film": dict.fromkeys(
-        ("pleural effusion", "consolidation", "nodule", "mass", "pneumothorax", "atelectasis", "pulmonary edema"), ("thorax",)
+        ("pleural effusion", "consolidation", "nodule", "mass", "pneumothorax", "atelectasis", "pulmonary edema"),
+        ("thorax",),
     )
     | {"cardiomegaly": ("heart",), "rib fracture": ("ribs",)},
-    "ct": dict.fromkeys(("pleural effusion", "consolidation", "nodule", "mass", "pneumothorax"), ("left lung", "right lung"))
-    | {"liver lesion": ("liver",), "renal cyst": ("left kidney", "right kidney"), "splenomegaly": ("spleen",), "cardiomegaly": ("heart",)},
-    "pet": dict.fromkeys(("consolidation", "nodule", "mass"), ("left lung", "right lung")) | {"liver lesion": ("liver",)},
+    "ct": dict.fromkeys(
+        ("pleural effusion", "consolidation", "nodule", "mass", "pneumothorax"), ("left lung", "right lung")
+    )
+    | {
+        "liver lesion": ("liver",),
+        "renal cyst": ("left kidney", "right kidney"),
+        "splenomegaly": ("spleen",),
+        "cardiomegaly": ("heart",),
+    },
+    "pet": dict.fromkeys(("consolidation", "nodule", "mass"), ("left lung", "right lung"))
+    | {"liver lesion": ("liver",)},
     "body_mr": {"liver lesion": ("liver",), "renal cyst": ("left kidney", "right kidney"), "splenomegaly": ("spleen",)},
     "fundus": {"optic disc cupping": ("optic disc",)}
     | dict.fromkeys(("microaneurysms", "retinal haemorrhages", "hard exudates", "drusen"), ("fundus",)),
-    "oct": dict.fromkeys(("intraretinal fluid", "subretinal fluid", "drusenoid deposits", "geographic atrophy"), ("retina",)),
+    "oct": dict.fromkeys(
+        ("intraretinal fluid", "subretinal fluid", "drusenoid deposits", "geographic atrophy"), ("retina",)
+    ),
     "dermoscopy": dict.fromkeys(("melanoma", "blue-white veil", "dots and globules"), ("lesion",)),
     "ultrasound": dict.fromkeys(("simple cyst", "benign nodule", "suspicious nodule"), ("breast",)),
     "endoscopy": dict.fromkeys(("polyp", "ulcer", "bleeding", "instrument"), ("mucosa",)),
     "brain_mr": dict.fromkeys(("brain tumour", "white matter lesions", "infarct", "brain atrophy"), ("brain",)),
     "panoramic": dict.fromkeys(("caries", "dental restoration", "impacted tooth"), ("teeth",)),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
     phantom = Phantom(
-        seed=20, size=96, size_3d=40, visits=(1, 3), lateral=0.3, geometries=("mask", "box", "point"), degraded=0.2,
+        seed=20,
+        size=72,
+        size_3d=28,
+        visits=(1, 3),
+        lateral=0.3,
+        geometries=("mask", "box", "point"),
+        degraded=0.2,
         readers=(Reader("A", 0.9), Reader("B", 0.6, 2.0)),
-    )  # fmt: skip
+    )
     return list(phantom.cases(N))
 
 
@@ -70,9 +87,21 @@ def masks(case: Case) -> dict[tuple[int, str], np.ndarray]:
 def test_every_study_is_drawn_and_says_what_it_is(cases: list[Case]) -> None:
     seen = Counter(study(c) for c in cases)
     assert set(seen) == set(STUDY_NAMES)
-    modality = {"chest_film": {"DX"}, "ct": {"CT"}, "pet": {"PT", "CT"}, "fundus": {"OP"}, "oct": {"OPT"}, "dermoscopy": {"DMS"},
-                "ultrasound": {"US"}, "histology": {"SM"}, "blood": {"GM"}, "endoscopy": {"ES"}, "panoramic": {"PX"},
-                "brain_mr": {"MR"}, "body_mr": {"MR"}}  # fmt: skip
+    modality = {
+        "chest_film": {"DX"},
+        "ct": {"CT"},
+        "pet": {"PT", "CT"},
+        "fundus": {"OP"},
+        "oct": {"OPT"},
+        "dermoscopy": {"DMS"},
+        "ultrasound": {"US"},
+        "histology": {"SM"},
+        "blood": {"GM"},
+        "endoscopy": {"ES"},
+        "panoramic": {"PX"},
+        "brain_mr": {"MR"},
+        "body_mr": {"MR"},
+    }
     for c in cases:
         assert {i.modality for i in c.images} == modality[study(c)]
         assert c.source.dataset == "phantom"
@@ -152,10 +181,34 @@ def test_lesions_lie_inside_their_organs(cases: list[Case]) -> None:
 
 def test_counts_are_numbers_of_regions(cases: list[Case]) -> None:
     n = 0
-    cells = {"white cell", "red cell", "sickle cell", "target cell", "platelet", "tumour cell", "lymphocyte", "stroma cell", "mitosis"}
-    lesions = {"microaneurysms", "retinal haemorrhages", "hard exudates", "drusen", "intraretinal fluid", "drusenoid deposits",
-               "dots and globules", "polyp", "white matter lesions", "caries", "dental restoration", "impacted tooth",
-               "periapical lesion", "missing teeth", "liver lesion"}  # fmt: skip
+    cells = {
+        "white cell",
+        "red cell",
+        "sickle cell",
+        "target cell",
+        "platelet",
+        "tumour cell",
+        "lymphocyte",
+        "stroma cell",
+        "mitosis",
+    }
+    lesions = {
+        "microaneurysms",
+        "retinal haemorrhages",
+        "hard exudates",
+        "drusen",
+        "intraretinal fluid",
+        "drusenoid deposits",
+        "dots and globules",
+        "polyp",
+        "white matter lesions",
+        "caries",
+        "dental restoration",
+        "impacted tooth",
+        "periapical lesion",
+        "missing teeth",
+        "liver lesion",
+    }
     for c in cases:
         boxes = Counter(r.label for r in c.regions if isinstance(r.geometry, Box) and r.image == 0 and not r.annotator)
         for cell in cells:
@@ -244,7 +297,12 @@ def test_priors_are_the_same_patient_earlier(cases: list[Case]) -> None:
             for name in _names(c):
                 change = c.label(f"{name} change")
                 was, now = before.label(name), c.label(name)
-                want = {(0, 1): {"new"}, (1, 0): {"resolved"}, (0, 0): {None}, (1, 1): {"larger", "smaller", "unchanged"}}
+                want = {
+                    (0, 1): {"new"},
+                    (1, 0): {"resolved"},
+                    (0, 0): {None},
+                    (1, 1): {"larger", "smaller", "unchanged"},
+                }
                 assert change in want[(was, now)]  # type: ignore[index]
                 n += change is not None
         else:
@@ -264,7 +322,9 @@ def test_the_json_form_and_a_written_set_come_back_equal(cases: list[Case], tmp_
 
 
 def test_cases_do_not_depend_on_workers_or_order() -> None:
-    phantom = Phantom(seed=4, size=48, size_3d=20, visits=(1, 3), degraded=0.5, shortcut=Shortcut("mass"), label_noise=0.2)
+    phantom = Phantom(
+        seed=4, size=48, size_3d=20, visits=(1, 3), degraded=0.5, shortcut=Shortcut("mass"), label_noise=0.2
+    )
     alone = [phantom.case(i).content_hash(pixels=True) for i in reversed(range(12))][::-1]
     for workers in (0, 1, 2):
         assert [c.content_hash(pixels=True) for c in phantom.cases(12, workers)] == alone
@@ -274,9 +334,15 @@ def test_cases_do_not_depend_on_workers_or_order() -> None:
 
 def test_config_has_two_text_forms() -> None:
     config = PhantomConfig(
-        seed=3, studies={"ct": 1, "oct": 2.5}, visits=(2, 4), prevalence={"nodule": 0.5}, languages=("zh",),
-        shortcut=Shortcut("nodule", "tube", -0.5), subgroups=(Subgroup("sex", "F", 0.5),), readers=(Reader("A", 0.7, -1.0),),
-    )  # fmt: skip
+        seed=3,
+        studies={"ct": 1, "oct": 2.5},
+        visits=(2, 4),
+        prevalence={"nodule": 0.5},
+        languages=("zh",),
+        shortcut=Shortcut("nodule", "tube", -0.5),
+        subgroups=(Subgroup("sex", "F", 0.5),),
+        readers=(Reader("A", 0.7, -1.0),),
+    )
     assert PhantomConfig.from_json(config.to_json()) == config
     assert PhantomConfig.from_toml(config.to_toml()) == config
     assert PhantomConfig.from_toml(PhantomConfig().to_toml()) == PhantomConfig()
@@ -284,10 +350,24 @@ def test_config_has_two_text_forms() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"sead": 1}', '{"studies": {"nope": 1}}', '{"size": "big"}', '{"size": 1e9}', '{"visits": [2, 1]}', '{"visits": 3}',
-     '{"difficulty": 1.5}', '{"prevalence": {"nodule": 2}}', '{"shortcut": {"finding": "nodule", "kind": "x"}}',
-     '{"shortcut": 5}', '{"languages": []}', '{"seed": true}', '{"studies": {"ct": 0}}'],
-)  # fmt: skip
+    [
+        "{",
+        "[]",
+        '{"sead": 1}',
+        '{"studies": {"nope": 1}}',
+        '{"size": "big"}',
+        '{"size": 1e9}',
+        '{"visits": [2, 1]}',
+        '{"visits": 3}',
+        '{"difficulty": 1.5}',
+        '{"prevalence": {"nodule": 2}}',
+        '{"shortcut": {"finding": "nodule", "kind": "x"}}',
+        '{"shortcut": 5}',
+        '{"languages": []}',
+        '{"seed": true}',
+        '{"studies": {"ct": 0}}',
+    ],
+)
 def test_a_bad_config_is_refused_in_words(text: str) -> None:
     with pytest.raises((UsageError, BadInputError)) as error:
         PhantomConfig.from_json(text)

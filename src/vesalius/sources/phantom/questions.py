@@ -174,8 +174,8 @@ def _count(facts: Facts, rng: np.random.Generator) -> list[Question]:
         s = FINDINGS[f.name]
         if s.count is None or f.name == "lymphocytic infiltrate":
             continue
-        if f.count < 3:
-            # Not enough room below: low ranks would be impossible and give the answer away.
+        if f.count < 3 or s.count[1] < 10:
+            # Low ranks would be impossible, or one number too common, and give the answer away.
             text = f"How many {s.plural or f.name} are there?"
             out.append(
                 Question(
