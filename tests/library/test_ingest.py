@@ -123,7 +123,7 @@ def test_bad_images_and_cases_are_refused_by_name_and_the_rest_is_kept(tmp_path)
         Case("bare"),
         Case("half", images=(picture(2), Image(uri=str(broken)), picture(3))),
         Case("good", images=(picture(4),)),
-        Case("odd", images=(picture(5),), attributes={"age": float("nan")}),
+        Case("odd", images=(Image(array=np.eye(5), meta={"dose": float("nan")}),)),
         Case("last", images=(picture(6),)),
     ]
     told: list[tuple[str, str]] = []
