@@ -20,7 +20,7 @@ def multi_positive(logits: Tensor, positive: Tensor, ignore: Tensor | None = Non
             negative.
 
     Returns:
-        A scalar.
+        A scalar; 0 when no pair is positive.
     """
     weight = positive.to(logits.dtype)
     if ignore is not None:
@@ -32,6 +32,8 @@ def multi_positive(logits: Tensor, positive: Tensor, ignore: Tensor | None = Non
 def _one_way(logits: Tensor, weight: Tensor) -> Tensor:
     total = weight.sum(1)
     rows = total > 0
+    if not rows.any():  # the mean over nothing would be NaN, and so would every weight after it
+        return logits[rows].sum()
     share = weight[rows] / total[rows, None]
     log_p = F.log_softmax(logits[rows], dim=1)
     # 0 * -inf is not a number: pairs without weight are taken out before the product.
