@@ -23,7 +23,9 @@ from vesalius.cases.splits import kfold
 from vesalius.errors import BadInputError, MissingError, UsageError
 from vesalius.metrics.operating import Cost, OperatingPoint, operating_point
 from vesalius.models.calibrators import CalibrationKind, Calibrator, fit_calibrator
+from vesalius.models.embedding import unit
 from vesalius.models.evaluation import Evaluation, evaluate_classes, evaluate_numbers
+from vesalius.models.manifest import sha256
 from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind, fit_probe
 from vesalius.models.protocols import Embedder
 
@@ -211,7 +213,8 @@ class Head:
         arrays = {f"probe.{k}": np.ascontiguousarray(v) for k, v in self.probe.arrays().items()}
         save_file({**arrays, "vectors": self.vectors, "held_out": self.held_out}, path / "head.safetensors")
         part = path / "head.json.part"
-        part.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        record = {**self.to_dict(), "arrays": sha256(path / "head.safetensors")}
+        part.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
         part.replace(path / "head.json")
         return path
 
@@ -233,6 +236,10 @@ class Head:
             data = json.loads((path / "head.json").read_text("utf-8"))
             if data["schema"] != SCHEMA:
                 raise BadInputError("cannot read head", item=str(path), why=f"schema {data['schema']}, not {SCHEMA}")
+            if sha256(path / "head.safetensors") != data["arrays"]:
+                raise BadInputError(
+                    "cannot read head", item=str(path), why="head.safetensors is not the one it was saved with"
+                )
             arrays = load_file(path / "head.safetensors")
             probe: Probe
             if data["kind"] == "knn":
@@ -259,7 +266,7 @@ class Head:
                 {k: OperatingPoint.from_dict(v) for k, v in data["points"].items()},
                 data["settings"],
             )
-        except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, SafetensorError) as error:
             raise BadInputError("cannot read head", item=str(path), why=str(error)) from error
 
 
@@ -305,7 +312,7 @@ def fit(
         raise BadInputError(
             "no case has a usable value of the target", item=target, fix="see the labels with `vesalius data stats`"
         )
-    chosen = draw_shots([v for _, v in kept], shots, seed) if shots else range(len(kept))
+    chosen = range(len(kept)) if shots is None else draw_shots([v for _, v in kept], shots, seed)
     kept = [kept[i] for i in chosen]
     vectors = case_vectors([case for case, _ in kept], embedder)
     return fit_vectors(
@@ -346,15 +353,22 @@ def fit_vectors(
     probe_kind: ProbeKind = kind or ("logistic" if job == "classification" else "ridge")
     if (probe_kind == "ridge") != (job == "regression"):
         raise UsageError("this probe does not fit the task", item=f"{probe_kind} for {job}")
+    if folds < 2:
+        raise UsageError("held-out figures need two folds", item=f"folds={folds}", fix="use 2 or more")
     settings = {"balance": balance, "calibration": calibration, "folds": folds, "seed": seed}
     x = np.asarray(vectors, np.float64)
     classes: tuple[str, ...] = ()
     if job == "classification":
         classes = _class_names(values)
-        y: npt.NDArray[Any] = np.asarray([classes.index(str(v)) for v in values])
-        strata: list[Any] = [str(v) for v in values]
+        values = [class_name(v) for v in values]
+        y: npt.NDArray[Any] = np.asarray([classes.index(v) for v in values])
+        strata: list[Any] = list(values)
         folds = _possible_folds(values, groups, folds, target)
     else:
+        if not all(isinstance(v, int | float) for v in values):
+            raise BadInputError(
+                "the target is not a number in every case", item=target, fix="use task='classification'"
+            )
         y = np.asarray([float(v) for v in values])
         strata = [None] * len(y)
         folds = min(folds, len(set(groups)))
@@ -363,7 +377,7 @@ def fit_vectors(
     outputs = max(len(classes), 1)
     options: dict[str, Any] = {"classes": outputs, "balance": balance, "seed": seed}
     raw = np.zeros((len(y), outputs))
-    splits = kfold(groups, strata, folds, seed=seed)
+    splits = _complete_folds(groups, strata, folds, seed, target)
     for train, test in splits:
         fold_groups = [groups[i] for i in train]
         raw[test] = fit_probe(probe_kind, x[train], y[train], fold_groups, **options).scores(x[test])
@@ -416,7 +430,7 @@ def mean_by_case(
     place = {id: i for i, id in enumerate(ids)}
     summed = np.zeros((len(ids), vectors.shape[1]), np.float32)
     np.add.at(summed, [place[owner] for owner in owners], vectors)
-    return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), np.float32)
+    return unit(summed, "mean of a case's images")
 
 
 def target_value(case: Case, target: str) -> Value | None:
@@ -426,8 +440,8 @@ def target_value(case: Case, target: str) -> Value | None:
     """
     names = {name.lower(): name for name in case.labels}
     if target.lower() in names:
-        value = case.label(names[target.lower()])
-        return None if value == -1 or value is None else value
+        label = case.labels[names[target.lower()]]
+        return None if label.value == -1 and not label.unit else label.value
     attribute = case.attributes.get(target)
     if attribute is not None:
         return attribute
@@ -446,15 +460,37 @@ def _class_names(values: Sequence[Value]) -> tuple[str, ...]:
     """Distinct values as text: numbers in their order, else alphabetical (so absent 0 comes before present 1)."""
     distinct = set(values)
     if all(isinstance(v, int | float) for v in distinct):
-        return tuple(str(v) for v in sorted(distinct, key=float))
-    return tuple(sorted(str(v) for v in distinct))
+        return tuple(class_name(v) for v in sorted(distinct, key=float))
+    return tuple(sorted({class_name(v) for v in distinct}))
+
+
+def class_name(value: Value) -> str:
+    """A class as text; 1 and 1.0 are one class, for JSON does not tell them apart."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _complete_folds(
+    groups: Sequence[str], strata: Sequence[Any], folds: int, seed: int, target: str
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """As many folds as asked for, fewer where one would hold all patients of a class and leave none to learn from."""
+    everything = set(strata)
+    for k in range(folds, 1, -1):
+        splits = kfold(groups, strata, k, seed=seed)
+        if all({strata[i] for i in train} == everything for train, _ in splits):
+            return splits
+    raise BadInputError(
+        "too few patients of a class",
+        item=target,
+        why="however patients are divided, one part lacks a class",
+        fix="add cases, leave the class out, or try another seed",
+    )
 
 
 def _possible_folds(values: Sequence[Value], groups: Sequence[str], folds: int, target: str) -> int:
     """As many folds as the rarest class has patients, at most what was asked for."""
     patients: dict[str, set[str]] = {}
     for value, group in zip(values, groups, strict=True):
-        patients.setdefault(str(value), set()).add(group)
+        patients.setdefault(class_name(value), set()).add(group)
     if len(patients) < 2:
         raise BadInputError(
             "only one class to learn", item=target, why=f"every usable case is {next(iter(patients))!r}"
@@ -473,13 +509,15 @@ def _possible_folds(values: Sequence[Value], groups: Sequence[str], folds: int, 
 
 def draw_shots(values: Sequence[Value], shots: int, seed: int) -> list[int]:
     """Indices of at most `shots` cases of each value, drawn by seed, in their order."""
+    if shots < 1:
+        raise UsageError("a head needs cases", item=f"shots={shots}", fix="use 1 or more, or leave it out for all")
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(values))
     taken: Counter[str] = Counter()
     out = []
     for i in order:
-        if taken[str(values[i])] < shots:
-            taken[str(values[i])] += 1
+        if taken[class_name(values[i])] < shots:
+            taken[class_name(values[i])] += 1
             out.append(int(i))
     return sorted(out)
 

@@ -39,7 +39,7 @@ class Linear:
 
     def scores(self, x: npt.ArrayLike) -> Floats:
         """`(n, outputs)` from `(n, dim)`, row by row the same whatever else is in the batch."""
-        rows = np.asarray(x, np.float64)
+        rows = np.ascontiguousarray(x, np.float64)
         # einsum keeps the order of additions independent of n; a BLAS product does not, and thresholds are exact.
         return np.asarray(np.einsum("nd,od->no", rows, self.weight)) + self.bias
 
@@ -66,7 +66,7 @@ class Neighbours:
 
     def scores(self, x: npt.ArrayLike) -> Floats:
         """`(n, classes)` log shares from `(n, dim)` unit vectors."""
-        similarity = np.einsum("nd,md->nm", np.asarray(x, np.float64), self.vectors)
+        similarity = np.einsum("nd,md->nm", np.ascontiguousarray(x, np.float64), self.vectors)
         k = min(self.k, len(self.vectors))
         near = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         weight = np.exp((np.take_along_axis(similarity, near, 1) - 1) / KNN_TAU)
