@@ -147,16 +147,17 @@ def read_member(path: Path, name: str, limits: Limits, item: str) -> bytes:
 def bounded(stream: IO[bytes], member: Member, limits: Limits, item: str) -> Iterator[bytes]:
     """The stream in chunks; more bytes than were declared, or than are allowed, end it with an error."""
     got = 0
-    while chunk := stream.read(_CHUNK):
-        got += len(chunk)
-        if got > member.size:
-            raise UnsafeInputError(
-                "archive lies about a size", item=item, why=f"{member.name!r} is larger than declared"
-            )
-        check_inflated(got, got, limits, item)
-        yield chunk
-    if got < member.size:
-        raise BadInputError("archive is damaged", item=item, why=f"{member.name!r} ends too early")
+    with _damage_named(item):
+        while chunk := stream.read(_CHUNK):
+            got += len(chunk)
+            if got > member.size:
+                raise UnsafeInputError(
+                    "archive lies about a size", item=item, why=f"{member.name!r} is larger than declared"
+                )
+            check_inflated(got, got, limits, item)
+            yield chunk
+        if got < member.size:
+            raise BadInputError("archive is damaged", item=item, why=f"{member.name!r} ends too early")
 
 
 def _is_zip(raw: BinaryIO) -> bool:

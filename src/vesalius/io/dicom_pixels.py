@@ -128,7 +128,7 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
             array = array[frames]
     if array.dtype == bool:
         array = array.astype(np.uint8)
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_fragments(ds: Dataset, syntax: str, n: int, item: str, limits: Limits) -> None:
@@ -244,7 +244,7 @@ def rescale(array: AnyArray, slope: float, intercept: float, item: str) -> AnyAr
         return array
     low, high = float(array.min()), float(array.max())
     ends = sorted((slope * low + intercept, slope * high + intercept))
-    if not np.isfinite(np.asarray(ends, np.float32)).all():
+    if max(abs(v) for v in ends) > np.finfo(np.float32).max:
         raise UnsafeInputError(
             "DICOM rescale makes no sense", item=item, why=f"slope {slope} gives values beyond what a float holds"
         )

@@ -52,6 +52,8 @@ def _engine() -> Any:
         from rapidocr_onnxruntime import RapidOCR
     except ImportError as error:
         raise MissingError(
-            "looking for text in pixels needs RapidOCR", why="it is not installed", fix="pip install 'vesalius[ocr]'"
+            "looking for text in pixels needs RapidOCR",
+            why="it is not installed",
+            fix="install it: pip install 'vesalius[ocr]'",
         ) from error
     return RapidOCR()

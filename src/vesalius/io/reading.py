@@ -221,13 +221,8 @@ class _Scan:
                 path = here / name
                 inside = path.relative_to(folder).as_posix()
                 item = inside if self._root is not None else str(path)
-                if path.is_symlink() and not path.resolve().is_relative_to(folder):
-                    error = UnsafeInputError(
-                        "a link that leads out of the folder is not followed",
-                        item=item,
-                        fix="read the folder it leads to",
-                    )
-                    self.refuse(item, error)
+                if path.is_symlink() and (fault := _link_fault(path, folder, item)) is not None:
+                    self.refuse(item, fault)
                     continue
                 yield Task(path, item, self._root)
 
@@ -244,6 +239,19 @@ class _Scan:
             self.refuse(item, fault)
         for file in found:
             yield Task(file, file.relative_to(path.parent).as_posix() if self._root else str(file), self._root)
+
+
+def _link_fault(path: Path, folder: Path, item: str) -> VesaliusError | None:
+    """Why a link is not followed: it leads out of the folder, nowhere, or round in circles."""
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # a circle is a RuntimeError before Python 3.13
+        return BadInputError("a link leads nowhere", item=item)
+    if target.is_relative_to(folder):
+        return None
+    return UnsafeInputError(
+        "a link that leads out of the folder is not followed", item=item, fix="read the folder it leads to"
+    )
 
 
 def _noted(tasks: Iterable[Task], sent: dict[int, Task]) -> Iterator[Task]:

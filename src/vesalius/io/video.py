@@ -78,7 +78,10 @@ def _av(item: str) -> Any:
         import av
     except ImportError as error:
         raise MissingError(
-            "reading video needs PyAV", item=item, why="it is not installed", fix="pip install 'vesalius[video]'"
+            "reading video needs PyAV",
+            item=item,
+            why="it is not installed",
+            fix="install it: pip install 'vesalius[video]'",
         ) from error
     av.logging.set_level(None)
     return av

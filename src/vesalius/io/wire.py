@@ -116,7 +116,7 @@ def as_error(error: BaseException, item: str, what: str = "cannot read") -> Vesa
         return MissingError(what, item=item, why="the file is gone", fix="read the folder again")
     if isinstance(error, ImportError):
         return MissingError(
-            what, item=item, why=f"a package is missing ({error.name})", fix=f"pip install {error.name}"
+            what, item=item, why=f"a package is missing ({error.name})", fix=f"install it: pip install {error.name}"
         )
     if isinstance(error, OSError) and error.strerror:
         return BadInputError(what, item=item, why=error.strerror.lower())
