@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models.embedding import TowerEmbedder
@@ -38,7 +39,8 @@ def describe_checkpoint(folder: Path, name: str) -> Manifest:
         raise BadInputError(
             "checkpoint kind is not supported", item=f"{folder}: {kind}", why=f"known: {', '.join(sorted(SUPPORTED))}"
         )
-    if config.get("auto_map"):
+    own = ("config.json", "tokenizer_config.json", "preprocessor_config.json")
+    if any(_json(folder, name).get("auto_map") for name in own if (folder / name).is_file()):
         raise BadInputError("checkpoint wants to run its own code", item=str(folder), fix="remote code is never run")
     if not any(folder.glob("*.safetensors")):
         pickled = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"))]
@@ -93,10 +95,18 @@ class CheckpointEmbedder(TowerEmbedder):
         self.kind = str(self.manifest.notes["model_type"])
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
+            model, loaded = AutoModel.from_pretrained(
+                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+            )
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **options) if SUPPORTED[self.kind] else None
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, SafetensorError) as error:
             raise BadInputError("cannot load checkpoint", item=str(folder), why=str(error)[:300]) from error
+        # transformers fills what the file lacks with random numbers. A ViT's pooler is not used here.
+        absent = {k for k in loaded["missing_keys"] if not (self.kind == "vit" and k.startswith("pooler."))}
+        if absent:
+            raise MissingError(
+                "checkpoint lacks weights", item=str(folder), why=f"{len(absent)} tensor(s), {min(absent)} the first"
+            )
         self._model = model.eval().requires_grad_(False).to(device)
         self.device = device
 
@@ -135,6 +145,17 @@ class CheckpointEmbedder(TowerEmbedder):
 def _preprocess(folder: Path, kind: str) -> ViewPreprocess:
     """The image side of `preprocessor_config.json` as our own fields."""
     p = _json(folder, "preprocessor_config.json")
+    try:
+        return _views(p, kind, folder)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BadInputError(
+            "cannot read preprocessing",
+            item=str(folder / "preprocessor_config.json"),
+            why=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _views(p: dict[str, Any], kind: str, folder: Path) -> ViewPreprocess:
     if not p.get("do_resize", True) or "size" not in p:
         raise BadInputError("preprocessing has no size", item=str(folder / "preprocessor_config.json"))
     size, crop = p["size"], p.get("crop_size")
@@ -142,9 +163,9 @@ def _preprocess(folder: Path, kind: str) -> ViewPreprocess:
         size = {"shortest_edge": size} if kind in ("clip", "dinov2") else {"height": size, "width": size}
     normalise = p.get("do_normalize", True)
     common: dict[str, Any] = {
-        "resample": _PIL_FILTERS.get(p.get("resample", 3 if kind != "vit" else 2), "bicubic"),
-        "mean": tuple(p["image_mean"]) if normalise else (0.0, 0.0, 0.0),
-        "std": tuple(p["image_std"]) if normalise else _UNIT,
+        "resample": _PIL_FILTERS[p.get("resample", 3 if kind != "vit" else 2)],
+        "mean": _three(p["image_mean"]) if normalise else (0.0, 0.0, 0.0),
+        "std": _three(p["image_std"]) if normalise else _UNIT,
         "rescale": float(p.get("rescale_factor", 1 / 255)) if p.get("do_rescale", True) else 1.0,
     }
     if "shortest_edge" in size:
@@ -158,6 +179,11 @@ def _preprocess(folder: Path, kind: str) -> ViewPreprocess:
             int(crop["height"]), int(crop["width"]), fit="crop", shortest=int(size["shortest_edge"]), **common
         )
     return ViewPreprocess(int(size["height"]), int(size["width"]), **common)
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    r, g, b = values
+    return float(r), float(g), float(b)
 
 
 def _json(folder: Path, name: str) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class External:
         Raises:
             MissingError: The package is not installed or does not hold the file.
         """
+        # A dotted name would import its parent, and a path could leave the package: a manifest may be a stranger's.
+        if not self.module.isidentifier() or Path(self.file).is_absolute() or ".." in Path(self.file).parts:
+            raise BadInputError("model names a file outside a package", item=f"{self.module}: {self.file}")
         spec = importlib.util.find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
             raise MissingError(
@@ -133,7 +136,12 @@ class Manifest:
             manifest = cls(**data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadInputError("cannot read model", item=str(path), why=str(error)) from error
-        for name in manifest.files:
+        if not isinstance(manifest.files, dict):
+            raise BadInputError("cannot read model", item=str(path), why="files is not an object")
+        for name, facts in manifest.files.items():
+            known = facts if isinstance(facts, dict) else {}
+            if not (isinstance(known.get("sha256"), str) and isinstance(known.get("bytes"), int)):
+                raise BadInputError("cannot read model", item=f"{path}: {name}", why="it has no sha256 or size")
             if Path(name).name != name or name.lower().endswith(_FORBIDDEN):
                 raise BadInputError(
                     "model names a file it may not have",

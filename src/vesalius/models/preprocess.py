@@ -78,7 +78,9 @@ class ViewPreprocess:
         Raises:
             BadInputError: The image cannot be read or has an unusable shape.
         """
-        shown = to_display(_choose(image, self.slices), image)
+        array = _choose(image, self.slices)
+        # A mask as a picture: black and white.
+        shown = to_display(array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array, image)
         stack = shown[None] if image.kind == "2d" else shown
         views = np.stack([self._resize(_rgb(view, image)) for view in stack]).transpose(0, 3, 1, 2)
         if self.mean is None or self.std is None:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from vesalius.errors import BadInputError, MissingError, UsageError
+from vesalius.errors import BadInputError, MissingError, ResourceError, UsageError
 from vesalius.models.manifest import MANIFEST, Manifest, describe_files
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -108,6 +108,7 @@ def add(folder: Path, name: str) -> Entry:
     Raises:
         UsageError: The name is taken or not a name.
         BadInputError: The folder is no model, or holds pickled weights only.
+        ResourceError: The store cannot be written to.
     """
     if not _NAME.fullmatch(name):
         raise UsageError("not a model name", item=name, fix="use lower case letters, digits, dot, dash, underscore")
@@ -123,14 +124,24 @@ def add(folder: Path, name: str) -> Entry:
 
         manifest = describe_checkpoint(folder, name)
     target = home() / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adding-") as scratch:
-        part = Path(scratch) / name
-        part.mkdir()
-        for file in manifest.files:
-            shutil.copyfile(folder / file, part / file)
-        Manifest(**{**vars(manifest), "name": name, "files": describe_files(part)}).write(part)
-        part.rename(target)
+    if target.exists():
+        raise UsageError("the store has a broken model of this name", item=str(target), fix="delete that folder first")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adding-") as scratch:
+            part = Path(scratch) / name
+            part.mkdir()
+            for file in manifest.files:
+                shutil.copyfile(folder / file, part / file)
+            Manifest(**{**vars(manifest), "name": name, "files": describe_files(part)}).write(part)
+            part.rename(target)
+    except OSError as error:
+        raise ResourceError(
+            "cannot write to the model store",
+            item=str(home()),
+            why=str(error),
+            fix="set VESALIUS_HOME to a folder of yours",
+        ) from error
     return find(name)
 
 
