@@ -29,8 +29,8 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests perf
-	$(BIN)/ruff format --check src tests perf
+	$(BIN)/ruff check src tests perf docs
+	$(BIN)/ruff format --check src tests perf docs
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

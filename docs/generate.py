@@ -19,7 +19,7 @@ EXIT_CODES = {
     ExitCode.OK: "done",
     ExitCode.FAULT: "a fault in vesalius or the machine; run again with `--debug` for the trace",
     ExitCode.USAGE: "the command line makes no sense; the message says which part",
-    ExitCode.BAD_INPUT: "some inputs were bad; they are listed on stderr, in `--json` and in `run.json`, the others are done",
+    ExitCode.BAD_INPUT: "some inputs were bad; stderr, `--json` and `run.json` list them, the others are done",
     ExitCode.MISSING: "a model, data set or optional package is not there; the message says how to get it",
     ExitCode.RESOURCES: "memory, disk, time or a size budget ran out; what was reported done is kept",
     ExitCode.GATE: "an audit gate was not met",
@@ -59,7 +59,8 @@ def _options(parser: argparse.ArgumentParser) -> str:
             continue
         name = ", ".join(f"`{o}`" for o in action.option_strings) or f"`{(action.metavar or action.dest)!s}`"
         if action.option_strings and action.nargs != 0:
-            name += f" {action.metavar or (('{' + ','.join(map(str, action.choices)) + '}') if action.choices else '')}".rstrip()
+            choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
+            name = f"{name} {action.metavar or choices}".rstrip()
         meaning = (action.help or "").replace("|", "\\|")
         required = " (required)" if action.required and action.option_strings else ""
         rows.append(f"| {name} | {meaning}{required} |")
