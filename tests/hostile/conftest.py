@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.hostile.examine import LIMITS, examine
 
+from tests.hostile.examine import LIMITS, examine
 from vesalius.errors import VesaliusError
 from vesalius.io import DecodePool
 

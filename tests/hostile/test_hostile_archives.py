@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image as Pil
-from tests.hostile.examine import LIMITS
 
+from tests.hostile.examine import LIMITS
 from vesalius.errors import BadInputError, UnsafeInputError, UsageError
 from vesalius.io import Limits, safe_extract
 
@@ -205,7 +205,6 @@ def test_good_archives_are_extracted_and_read(kind, tmp_path, outcome):
 def test_a_series_in_a_zip_is_a_volume(tmp_path):
     from tests.hostile.dicom_inputs import saved
     from tests.hostile.test_hostile_dicom import slices
-
     from vesalius.io import read
 
     made = slices(4)

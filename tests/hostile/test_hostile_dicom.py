@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from tests.hostile.dicom_inputs import EITHER, INPUTS, READ, REFUSED, element, plain, raw, saved
 
+from tests.hostile.dicom_inputs import EITHER, INPUTS, READ, REFUSED, element, plain, raw, saved
 from vesalius.errors import BadInputError
 from vesalius.io import deid, read, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
 
 @pytest.mark.parametrize("name", sorted(INPUTS))

@@ -271,8 +271,9 @@ def test_sixteen_bits_are_kept(tmp_path):
 
 @pytest.mark.parametrize(("orientation", "turn"), [
     (1, lambda a: a), (2, np.fliplr), (3, lambda a: np.rot90(a, 2)), (4, np.flipud),
-    side = {"modality": "dx", "view": "PA", "labels": {"effusion": 1}, "age": 61, "patient": "MRN1"}
-    side["report"] = {"findings": "clear"}
+    (5, lambda a: np.swapaxes(a, 0, 1)),
+    (6, lambda a: np.rot90(a, -1)),
+    (7, lambda a: np.swapaxes(np.rot90(a, 2), 0, 1)),
     (8, lambda a: np.rot90(a, 1)),
 ])  # fmt: skip
 def test_exif_orientation_is_applied(tmp_path, orientation, turn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import math
@@ -10,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from vesalius.errors import BadInputError
 from vesalius.io.blob import inflate, read_all, size_of
@@ -19,6 +20,7 @@ from vesalius.io.wire import as_error
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 #: PS3.5 9.1: at most 64 characters, digits in groups divided by dots.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -96,7 +98,18 @@ _TAGS = [
     "PatientOrientation",
 ]
 
-_MULTI_FRAME = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+#: Those of them that are unsigned binary numbers.
+_BINARY = frozenset(
+    [
+        "SamplesPerPixel",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "PixelRepresentation",
+        "TotalPixelMatrixColumns",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +157,24 @@ class Header:
     multi: bool
 
 
+@functools.cache
+def _tags() -> dict[str, BaseTag]:
+    """Keyword to tag; looking one up in the dictionary for every value of every file adds up."""
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    return {keyword: Tag(tag) for keyword in _TAGS if (tag := tag_for_keyword(keyword)) is not None}
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep pydicom from printing tag values (a name may be among them) and from checking values we check ourselves."""
     from pydicom import config
 
+    if logging.root.manager.disable >= logging.CRITICAL:  # in a decoding process, which says nothing anyway
+        config.settings.reading_validation_mode = config.IGNORE
+        yield
+        return
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -191,7 +217,9 @@ def load(
         stream.seek(0)
         if head[128:132] == b"DICM" and _meta_end(head)[1] == _DEFLATED:
             stream = _inflated(stream, item, limits)
-        found: Dataset = dcmread(stream, stop_before_pixels=not pixels, force=True, specific_tags=tags)
+        found: Dataset = dcmread(
+            stream, stop_before_pixels=not pixels, force=True, specific_tags=None if tags is None else list(tags)
+        )
     except Exception as error:
         raise as_error(error, item, "cannot read DICOM") from error
     return found, stream
@@ -231,7 +259,7 @@ def read_header(stream: BinaryIO, item: str, limits: Limits, *, path: str = "", 
         UnsafeInputError: Over the pixel budget.
     """
     with quiet():
-        ds, stream = load(stream, item, limits, pixels=False, tags=_TAGS)
+        ds, stream = load(stream, item, limits, pixels=False, tags=list(_tags().values()))
         return _header(ds, stream, item, limits, path, member)
 
 
@@ -317,14 +345,27 @@ def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str,
 
 
 class _Getter:
-    """Values by keyword, None or empty where a value is missing or cannot be understood."""
+    """Values by keyword, None or empty where a value is missing or cannot be understood.
+
+    Reads the raw bytes of an element where it can: the parser's own conversion of values costs more than all else.
+    """
 
     def __init__(self, ds: Dataset) -> None:
         self._ds = ds
 
     def raw(self, keyword: str) -> Any:
         try:
-            return self._ds.get(keyword)
+            element = self._ds.get_item(_tags()[keyword])
+            if element is None:
+                return None
+            value = element.value
+            if not isinstance(value, bytes) or not getattr(element, "is_raw", False):
+                return self._ds.get(keyword)
+            if keyword in _BINARY:
+                order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
+                return int.from_bytes(value, order) if 0 < len(value) <= 4 else None
+            parts = [p.strip(" \0") for p in value.decode("latin-1").split("\\")]
+            return parts[0] if len(parts) == 1 else parts
         except Exception:  # a broken value is a missing value; what pydicom raises over one has no common class
             return None
 
