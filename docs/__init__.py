@@ -1,0 +1,1 @@
+"""Documentation, and the code that writes its generated part."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from perf.timing import row
 
+from perf.timing import row
 from vesalius.audit.subgroups import subgroups
 
 __all__ = ["TOPICS", "against_fairlearn"]

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 import pytest
-from docs.generate import EXIT_CODES, pages
 
+from docs.generate import EXIT_CODES, pages
 from vesalius.cli.main import parser_of
 from vesalius.cli.verbs import VERBS
 from vesalius.errors import ExitCode

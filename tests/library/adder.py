@@ -6,7 +6,6 @@ import sys
 import time
 
 from tests.library.fakes import FakeEmbedder, make_cases
-
 from vesalius.library import Library
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.library.fakes import FakeEmbedder, make_cases
 
+from tests.library.fakes import FakeEmbedder, make_cases
 from vesalius.library import Library
 
 

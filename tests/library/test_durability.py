@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.library.fakes import FakeEmbedder, make_case, make_cases
 
+from tests.library.fakes import FakeEmbedder, make_case, make_cases
 from vesalius.cases import Case, Image
 from vesalius.errors import BadInputError, ResourceError, UsageError
 from vesalius.library import Library, segments

@@ -10,8 +10,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.library.fakes import FakeEmbedder, make_cases
 
+from tests.library.fakes import FakeEmbedder, make_cases
 from vesalius.errors import BadInputError, MissingError, ResourceError, UsageError, VesaliusError
 from vesalius.library import Library
 

@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from tests.library.fakes import FakeEmbedder, make_case, make_cases
 
+from tests.library.fakes import FakeEmbedder, make_case, make_cases
 from vesalius.cases import Case, CaseSet, Image, Label
 from vesalius.errors import BadInputError, UsageError, VesaliusError
 from vesalius.library import Library, Progress

@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from tests.library.fakes import FakeEmbedder, make_case
 
+from tests.library.fakes import FakeEmbedder, make_case
 from vesalius.cases import Case, Image
 from vesalius.errors import MissingError, ResourceError, UsageError
 from vesalius.library import Library, ivf

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.library.fakes import FakeEmbedder, make_case, make_cases
 
+from tests.library.fakes import FakeEmbedder, make_case, make_cases
 from vesalius.cases import Case, Image, Report
 from vesalius.errors import MissingError, UsageError
 from vesalius.library import Library, exact

@@ -7,8 +7,8 @@ import operator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.library.fakes import MODALITIES, SITES, make_cases
 
+from tests.library.fakes import MODALITIES, SITES, make_cases
 from vesalius.errors import UsageError
 from vesalius.library.where import MAX_DEPTH, Compare, Constant, Field, Join, Known, Not, condition, parse
 
