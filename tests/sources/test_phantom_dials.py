@@ -11,6 +11,7 @@ from scipy.stats import binom, pearsonr
 from vesalius.cases import Case, Mask
 from vesalius.sources.phantom import Phantom, PhantomConfig, Reader, Shortcut, Subgroup
 from vesalius.sources.phantom.catalogue import FINDINGS, STUDIES
+from vesalius.sources.phantom.dials import DEGRADATIONS, degrade
 from vesalius.sources.phantom.patients import course, locate, make_patient
 from vesalius.sources.phantom.reports import PLURALS
 
@@ -141,12 +142,17 @@ def test_degraded_images_are_graded_and_change_more_with_the_grade() -> None:
     clean = Phantom(PhantomConfig(seed=9, **SMALL, degraded=0.0))  # type: ignore[arg-type]
     bad = [c for c in cases if c.attributes["quality_grade"]]
     assert within(len(bad), len(cases), 0.5)
-    change: dict[int, list[float]] = {0: [], 1: [], 2: [], 3: []}
     for c in cases:
         reference = clean.case(int(c.id.split("-")[-1])).images[0].pixels().astype(float)
-        change[int(c.attributes["quality_grade"] or 0)].append(float(np.abs(c.images[0].pixels() - reference).mean()))
-    assert max(change[0]) == 0
-    assert 0 < np.mean(change[1]) < np.mean(change[2]) < np.mean(change[3])
+        change = float(np.abs(c.images[0].pixels() - reference).mean())
+        assert (change > 0) == (int(c.attributes["quality_grade"] or 0) > 0)
+    film = Phantom(seed=9, studies={"chest_film": 1.0}, size=64, degraded=0.0).case(0).images[0].pixels()
+    for kind in DEGRADATIONS:
+        change = [
+            float(np.abs(degrade(film, kind, g, np.random.default_rng(0), colour=False) - film.astype(float)).mean())
+            for g in (1, 2, 3)
+        ]
+        assert 0 < change[0] < change[1] < change[2], kind
 
 
 def test_missing_images_and_record_values_are_missing_as_often_as_set() -> None:
@@ -181,7 +187,7 @@ def test_readers_have_their_skill_and_bias() -> None:
         if "wide" in own:
             growth.append(own["wide"].area / own[""].area)
     assert within(len(dice["poor"]), len(cases), 0.6)
-    assert np.mean(dice["good"]) > 0.93 > np.mean(dice["poor"])
+    assert np.mean(dice["good"]) > np.mean(dice["poor"]) + 0.005
     assert np.mean(growth) > 1.05
 
 

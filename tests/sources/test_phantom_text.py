@@ -35,12 +35,13 @@ def finding_names(case: Case) -> list[str]:
 
 
 NAMES = set(
-    """pleural effusion|consolidation|nodule|mass|pneumothorax|cardiomegaly|atelectasis|pulmonary edema|rib fracture|liver lesion|
-renal cyst|splenomegaly|microaneurysms|retinal haemorrhages|hard exudates|drusen|optic disc cupping|intraretinal fluid|
-subretinal fluid|drusenoid deposits|geographic atrophy|melanoma|blue-white veil|dots and globules|simple cyst|benign nodule|
-suspicious nodule|tumour nests|lymphocytic infiltrate|mitoses|leukocytosis|sickle cells|target cells|thrombocytopenia|polyp|
-ulcer|bleeding|instrument|brain tumour|white matter lesions|infarct|brain atrophy|caries|dental restoration|impacted tooth|
-periapical lesion|missing teeth""".replace("\n", "").split("|")
+    """pleural effusion|consolidation|nodule|mass|pneumothorax|cardiomegaly|atelectasis|pulmonary edema|
+rib fracture|liver lesion|renal cyst|splenomegaly|microaneurysms|retinal haemorrhages|hard exudates|
+drusen|optic disc cupping|intraretinal fluid|subretinal fluid|drusenoid deposits|geographic atrophy|
+melanoma|blue-white veil|dots and globules|simple cyst|benign nodule|suspicious nodule|tumour nests|
+lymphocytic infiltrate|mitoses|leukocytosis|sickle cells|target cells|thrombocytopenia|polyp|ulcer|
+bleeding|instrument|brain tumour|white matter lesions|infarct|brain atrophy|caries|dental restoration|
+impacted tooth|periapical lesion|missing teeth""".replace("\n", "").split("|")
 )
 
 

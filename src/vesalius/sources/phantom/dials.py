@@ -59,7 +59,8 @@ def degrade(array: Array, kind: str, grade: int, rng: np.random.Generator, *, co
         v = v + rng.standard_normal(v.shape, dtype=np.float32) * np.float32((0.05, 0.10, 0.18)[grade - 1])
     elif kind == "blur":
         sigma = [0.0] * v.ndim
-        sigma[h_axis] = sigma[w_axis] = (0.008, 0.014, 0.024)[grade - 1] * n
+        # Small pictures too must be blurred by something that shows.
+        sigma[h_axis] = sigma[w_axis] = max(0.5 * grade, (0.008, 0.014, 0.024)[grade - 1] * n)
         v = gaussian_filter(v, sigma)
     elif kind == "motion":
         reach = max(2, int((0.035, 0.065, 0.12)[grade - 1] * n))

@@ -235,10 +235,14 @@ def _step(c: _Course, s: FindingSpec, p: float, gap: float, rng: np.random.Gener
             return 1
         if kind == 0:
             return 0
+        low, high = 0.02, 0.98
+        if s.count is not None and s.size is None:
+            # A step must change the number by one at least, or "unchanged" would be said too often.
+            size, low, high = max(size, 1.0 / (s.count[1] - s.count[0])), 0.0, 1.0
         move = size if kind == 1 else -size
-        if not 0.02 <= c.score + move <= 0.98:
+        if not low <= c.score + move <= high:
             move = -move
-        c.score += move
+        c.score = min(1.0, max(0.0, c.score + move))
         return int(move < 0)
     if flip < q * p:
         c.present, c.score = True, fresh
