@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vesalius.errors import BadInputError, UsageError, VesaliusError
 from vesalius.io.blob import Blob
-from vesalius.io.dicom_header import load, quiet
+from vesalius.io.dicom_parse import load, quiet
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pseudonyms import as_key
 from vesalius.io.wire import as_error

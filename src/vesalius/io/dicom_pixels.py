@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
-from vesalius.io.dicom_header import load, quiet
+from vesalius.io.dicom_parse import load, quiet
 from vesalius.io.limits import Limits, check_inflated, check_pixels
 from vesalius.io.wire import as_error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vesalius.errors import BadInputError, UnsafeInputError, VesaliusError
 from vesalius.io.blob import open_regular
-from vesalius.io.dicom_header import load, quiet
+from vesalius.io.dicom_parse import load, quiet
 from vesalius.io.limits import Limits
 
 
