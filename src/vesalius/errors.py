@@ -7,6 +7,7 @@ exit code; library users catch the class. The codes are the contract of `docs/re
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class ExitCode(enum.IntEnum):
@@ -48,6 +49,10 @@ class VesaliusError(Exception):
             text += f". {self.fix[0].upper()}{self.fix[1:]}"
         return text if text.endswith((".", "!", "?")) else text + "."
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is rebuilt from positional arguments when it comes back from a worker; ours are named.
+        return _rebuild, (type(self), self.what, self.item, self.why, self.fix)
+
     def to_dict(self) -> dict[str, str | int]:
         """The error as plain data, for `--json` and the HTTP API."""
         return {
@@ -58,6 +63,10 @@ class VesaliusError(Exception):
             "fix": self.fix,
             "exit_code": int(self.exit_code),
         }
+
+
+def _rebuild(kind: type[VesaliusError], what: str, item: str, why: str, fix: str) -> VesaliusError:
+    return kind(what, item=item, why=why, fix=fix)
 
 
 class UsageError(VesaliusError):
