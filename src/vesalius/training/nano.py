@@ -175,9 +175,9 @@ class Trainer:
         self.table: Sentences = build(cases)
         self.modalities = [case.images[0].modality for case in cases]
         self.sets = np.asarray([case.source.dataset for case in cases])
+        torch.manual_seed(recipe.seed)  # before the first layer is made: some of them start at random
         self.net = NanoNet(recipe.drop_path)
         self.net.tower.load_state_dict(imagenet())
-        torch.manual_seed(recipe.seed)
         facts = len(self.table.facts)
         self.heads = nn.Linear(self.net.image_projection.in_features, facts + 3)
         nn.init.xavier_uniform_(self.net.image_projection.weight)

@@ -152,8 +152,10 @@ def build(cases: Sequence[Case]) -> Sentences:
     column = {fact: i for i, fact in enumerate(facts)}
     exclusive = _exclusive(cases)
     for i, (case, found) in enumerate(zip(cases, known, strict=True)):
-        for other in exclusive.get((case.source.dataset, "class"), ()) if "class" in case.labels else ():
-            truth[i, column[(int(case_domain[i]), other)]] = 0
+        for other in exclusive.get((case.source.dataset, "class"), ()) if isinstance(case.label("class"), str) else ():
+            # A class that this kind of image never shows in this set has no sentences, so no column.
+            if (int(case_domain[i]), other) in column:
+                truth[i, column[(int(case_domain[i]), other)]] = 0
         for name, there in found.items():
             truth[i, column[(int(case_domain[i]), name)]] = there
     rows: list[tuple[str, int, int, bool, int]] = []
@@ -173,6 +175,9 @@ def build(cases: Sequence[Case]) -> Sentences:
                     for there in polarities:
                         said = describe(domain.modality, code, domain.body_part, words, absent=not there)
                         rows += [(s, d, f, there, v) for s in said]
+    # A wording that leaves the view out is true of every view: it is kept once, as claiming none.
+    plain = {(d, f, s) for s, d, f, _, v in rows if v < 0}
+    rows = [row for row in rows if row[4] < 0 or (row[1], row[2], row[0]) not in plain]
     text, at, fact_at, present, view = zip(*rows, strict=True)
     return Sentences(
         text,
