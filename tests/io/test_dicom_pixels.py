@@ -11,8 +11,8 @@ import pydicom
 import pytest
 from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_modality_lut
-from tests.io.dicom_makers import bundled, dicom_bytes
 
+from tests.io.dicom_makers import bundled, dicom_bytes
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
 from vesalius.io import read_pixels, write
@@ -92,6 +92,10 @@ def test_grey_values_are_simpleitks(path: Path):
         pytest.skip("SimpleITK cannot read it")
     if theirs.size != array.size or theirs.ndim > 3:
         pytest.skip("SimpleITK gives another shape")
+    if path.name == "rtdose_expb.dcm":
+        # GDCM does not swap 32-bit big-endian values; the same dose in little endian is the reference.
+        np.testing.assert_array_equal(array, ours(path.with_name("rtdose.dcm")))
+        return
     if "ModalityLUTSequence" in ds:
         pytest.skip("GDCM does not apply modality tables; pydicom is the reference")
     if ds.PhotometricInterpretation == "MONOCHROME1":

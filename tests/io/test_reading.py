@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image as Pil
-from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 
+from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 from vesalius.cases import CaseSet, Image
 from vesalius.errors import BadInputError, MissingError
 from vesalius.io import DecodePool, read, read_pixels, write

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 
+from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 from vesalius.errors import BadInputError
 from vesalius.io import read
 from vesalius.io.stacking import Slice, stacks
