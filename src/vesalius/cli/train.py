@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("name", choices=("nano",), help="what to train")
     parser.add_argument("--data", type=Path, help="folder with the open training sets, one folder each")
-    parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
+    parser.add_argument("--steps", type=int, help="one run of this many steps (default: the recipe's runs)")
     parser.add_argument(
         "--card-only", action="store_true", help="do not train: measure the model in --out again and rewrite its card"
     )
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         raise UsageError("training needs a folder for the model", fix="give --out FOLDER")
     recipe = Recipe(seed=options.seed)
     if options.steps is not None:
-        recipe = dataclasses.replace(recipe, steps=options.steps)
+        recipe = dataclasses.replace(recipe, steps=options.steps, also=())
     if options.dry_run:
         run.result = recipe.to_dict()
         for key, value in recipe.to_dict().items():

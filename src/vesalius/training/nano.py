@@ -65,6 +65,9 @@ class Recipe:
         mixup: Beta parameter; half of the batches are mixed, within a data set.
         contrast: Weight of the image-text loss.
         average: Decay of the running mean of the weights, which is what ships.
+        also: (steps, sizes) of more runs from the same start; what ships is the mean of all runs' weights. A short run
+            generalises better where labels are few, a long one aligns image and text better, and their mean does both
+            (model soups, Wortsman et al., ICML 2022).
         held_out: Share of each set's patients that is never trained on.
         seed: Seed of the split and of every draw.
     """
@@ -103,8 +106,14 @@ class Recipe:
     mixup: float = 0.2
     contrast: float = 1.0
     average: float = 0.995
+    also: tuple[tuple[int, tuple[tuple[float, int], ...]], ...] = ((1300, ((0.0, 160), (0.75, 224))),)
     held_out: float = 0.2
     seed: int = 0
+
+    def runs(self) -> tuple[Recipe, ...]:
+        """A recipe for each run."""
+        more = (dataclasses.replace(self, steps=steps, sizes=sizes, also=()) for steps, sizes in self.also)
+        return (dataclasses.replace(self, also=()), *more)
 
     def size_at(self, step: int) -> int:
         """Image size of a step."""
@@ -323,17 +332,22 @@ def train(
     part = parts(cases, recipe)
     train_cases = [c for c in cases if part[c.id] == "train"]
     progress(f"{len(cases)} cases, {len(train_cases)} to train on; decoding")
-    trainer = Trainer(recipe, train_cases, decode(train_cases, recipe.cache, progress), device)
-    progress(f"{len(trainer.table.text)} sentences about {len(trainer.table.facts)} facts")
-    if resume and trainer.resume(out / "work"):
-        progress(f"going on from step {trainer.step}")
-    while trainer.step < recipe.steps:
-        losses = trainer.train_step()
-        if trainer.step % 50 == 0:
-            text = "  ".join(f"{k} {v:.3f}" for k, v in losses.items())
-            progress(f"step {trainer.step} of {recipe.steps}  {time.monotonic() - started:.0f} s  {text}")
-        if trainer.step % 100 == 0:
-            trainer.save(out / "work")
+    views = decode(train_cases, recipe.cache, progress)
+    nets: list[NanoNet] = []
+    for n, one in enumerate(recipe.runs()):
+        trainer = Trainer(one, train_cases, views, device)
+        work = out / "work" / str(n)
+        progress(f"run {n + 1}: {len(trainer.table.text)} sentences about {len(trainer.table.facts)} facts")
+        if resume and trainer.resume(work):
+            progress(f"going on from step {trainer.step}")
+        while trainer.step < one.steps:
+            losses = trainer.train_step()
+            if trainer.step % 50 == 0:
+                text = "  ".join(f"{k} {v:.3f}" for k, v in losses.items())
+                progress(f"step {trainer.step} of {one.steps}  {time.monotonic() - started:.0f} s  {text}")
+            if trainer.step % 100 == 0 or trainer.step == one.steps:
+                trainer.save(work)
+        nets.append(trainer.mean)
     counts = Counter(c.source.dataset for c in train_cases)
     test = sorted(c.id for c in cases if part[c.id] == "test")
     facts = {
@@ -342,7 +356,17 @@ def train(
         "held_out": len(test),
         "train_seconds": round(time.monotonic() - started),
     }
-    return write_model(out, trainer.mean, test, facts)
+    return write_model(out, mean_weights(nets), test, facts)
+
+
+def mean_weights(nets: Sequence[NanoNet]) -> NanoNet:
+    """One network whose every weight is the mean of the given networks' weights."""
+    states = [net.state_dict() for net in nets]
+    made = NanoNet()
+    made.load_state_dict(
+        {k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) for k, v in states[0].items()}
+    )
+    return made
 
 
 def write_model(out: Path, net: NanoNet, held_out: Sequence[str], notes: Mapping[str, Any]) -> Manifest:
