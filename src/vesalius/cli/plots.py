@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vesalius.metrics.bootstrap import bootstrap
 from vesalius.metrics.calibration import reliability_curve
-from vesalius.metrics.classification import auroc, roc_curve
+from vesalius.metrics.classification import roc_curve
+from vesalius.models.evaluation import auroc_measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +38,9 @@ def plot_roc(head: Head, positive: str | None = None) -> Figure:
     y, score = head.held_out_scores(positive)
     curve = roc_curve(y, score)
     figure, axes = new_figure()
-    interval = bootstrap(y, score, "auroc", resamples=2000).interval
     name = head.classes[head.column(positive)]
-    axes.plot(curve.fpr, curve.tpr, color=BLUE, lw=2, label=f"AUROC {auroc(y, score):.3f} {interval}")
+    measure = auroc_measure(y, score, head.groups, name, int(head.settings.get("seed", 0)))
+    axes.plot(curve.fpr, curve.tpr, color=BLUE, lw=2, label=f"AUROC {measure.value:.3f} {measure.interval or ''}")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     for key, point in head.points.items():
         at = (1 - point.specificity, point.sensitivity)

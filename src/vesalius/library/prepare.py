@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, VesaliusError
+from vesalius.io.display import to_display
 from vesalius.models.protocols import Preprocess
 
 AnyArray = npt.NDArray[Any]
@@ -47,7 +48,7 @@ def in_process(function: Prepare, items: Iterable[Image]) -> Iterator[tuple[int,
 
 
 def thumbnail(image: Image) -> bytes:
-    """A JPEG of at most 128 pixels a side: the picture or the middle slice or frame, from 1st to 99th percentile."""
+    """A JPEG of at most 128 pixels a side: the picture or the middle slice or frame, as a screen would show it."""
     from PIL import Image as Pillow
 
     array = image.pixels()
@@ -59,13 +60,7 @@ def thumbnail(image: Image) -> bytes:
         array = array[..., 0]
     if array.ndim == 3:
         array = array[..., :3]
-    if array.dtype != np.uint8:
-        values = array.astype(np.float32)
-        some = values[:: max(1, values.shape[0] // 64), :: max(1, values.shape[1] // 64)]
-        finite = some[np.isfinite(some)]
-        low, high = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
-        scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(float(high - low), 1e-12)
-        array = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    array = to_display(array, image.with_array(array, kind="2d"))
     picture = Pillow.fromarray(np.ascontiguousarray(array))
     picture.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
