@@ -36,12 +36,12 @@ def _rate(study: str, goal: float, n: int, repeats: int, **fields: Any) -> dict[
 
 def chest_films() -> list[dict[str, Any]]:
     """Chest films of 128 px."""
-    return [_rate("chest_film", 60.0, 480, 3, size=128)]
+    return [_rate("chest_film", 60.0, 240, 2, size=128)]
 
 
 def ct_volumes() -> list[dict[str, Any]]:
     """CT volumes of 64 voxels cubed."""
-    return [_rate("ct", 8.0, 64, 3, size_3d=64)]
+    return [_rate("ct", 8.0, 40, 2, size_3d=64)]
 
 
 TOPICS = {"phantom-chest": chest_films, "phantom-ct": ct_volumes}

@@ -271,7 +271,7 @@ def make_trunk(brief: Brief, *, arms_up: bool) -> Trunk:
     half_width = (138 if p.sex == "M" else 126) * k
     half_depth = (84 if p.sex == "M" else 76) * k * (1 + 0.004 * (p.age - 50) / 3)
     heart = brief.get("cardiomegaly")
-    ctr = float(rng.uniform(0.41, 0.475)) if heart is None else 0.535 + 0.13 * heart.score
+    ctr = float(rng.uniform(0.40, 0.455)) if heart is None else 0.535 + 0.13 * heart.score
     tilt = float(rng.uniform(0.55, 0.75))
     long, short = 1.0, 0.72
     # Scale the ellipse so that its width is the wanted share of the inner chest.

@@ -131,7 +131,12 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
         thick: Array = np.zeros(shape, np.float32)
         for piece in lesion.pieces:
             thick = np.maximum(thick, length(piece)) if f.name != "consolidation" else thick + 0.62 * length(piece)
-        inside = thick > 0.25
+        inside = (thick > 0.25) & chest[f.side]
+        if not inside.any():
+            # Smaller than a pixel: the pixel of the lung nearest to its centre.
+            d = np.where(chest[f.side], (xs - lesion.centre[0]) ** 2 + (zs - lesion.centre[2]) ** 2, np.inf)
+            inside[np.unravel_index(int(d.argmin()), shape)] = True
+            thick = np.where(inside, 0.5 * f.size, thick)
         if f.name == "consolidation":
             thick = np.minimum(thick, f.size) * np.clip(
                 0.8 + 0.32 * fractal(brief.body("patch"), shape, 16, 3), 0.15, 1.5
@@ -141,7 +146,7 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
         else:
             density = {"nodule": 1.25, "mass": 0.75, "atelectasis": 0.55}[f.name]
         tissue += thick * (MU["soft"] - MU["lung"]) * density * gain
-        shown.append(_lesion(f.name, inside & chest[f.side], f.side, size=lesion.size))
+        shown.append(_lesion(f.name, inside, f.side, size=lesion.size))
     wet_chest = brief.get("pleural effusion")
     if wet_chest is not None:
         for s in effusion_sides(wet_chest):

@@ -132,7 +132,8 @@ def paint(trunk: Trunk, brief: Brief, x: Array, y: Array, z: Array, *, supine: b
         m = np.zeros(shape, bool)
         for piece in lesion.pieces:
             m |= fill(piece)
-        m &= organs[f"{lesion.finding.side} lung"]
+        lung = organs[f"{lesion.finding.side} lung"]
+        m = _some(m & lung, lung, lesion.centre, (x, yy, z))
         code[m] = CODE["lesion"]
         lesions.append((lesion.finding.name, lesion.finding.side, lesion.size, m, lesion.number))
     for lesion in organ_lesions(trunk, brief, x, z, field):
@@ -142,15 +143,29 @@ def paint(trunk: Trunk, brief: Brief, x: Array, y: Array, z: Array, *, supine: b
             m |= fill(piece)
         if name == "renal cyst":
             kidney = f"{lesion.finding.side} kidney"
-            m &= skin & ~organs["liver"] & ~organs["spleen"] & ~spine
+            m = _some(m & skin & ~spine, organs[kidney], lesion.centre, (x, yy, z))
+            for organ in ("liver", "spleen", "stomach"):
+                organs[organ] = organs[organ] & ~m
             organs[kidney] = organs[kidney] | m
         else:
-            m &= organs["liver"]
+            free = organs["liver"].copy()
             for entry in lesions:
-                m &= ~entry[3]
+                free &= ~entry[3]
+            m = _some(m & free, free, lesion.centre, (x, yy, z))
         code[m] = CODE["lesion"]
         lesions.append((name, lesion.finding.side, lesion.size, m, lesion.number))
     return Painted(code, organs, lesions, vessels, x, y, z)
+
+
+def _some(mask: Array, home: Array, centre: tuple[float, float, float], axes: tuple[Array, Array, Array]) -> Array:
+    """The mask, or the voxel of its organ nearest to its centre where it is smaller than a voxel."""
+    if mask.any() or not home.any():
+        return mask
+    x, yy, z = axes
+    d = (x[None, :, :] - centre[0]) ** 2 + (yy - centre[1]) ** 2 + (z[:, :, None] - centre[2]) ** 2
+    out = np.zeros_like(mask)
+    out[np.unravel_index(int(np.where(home, d, np.inf).argmin()), out.shape)] = True
+    return out
 
 
 def _ribs(trunk: Trunk, code: Array, x: Array, yy: Array, z: Array, skin: Array) -> None:
