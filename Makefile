@@ -19,7 +19,7 @@ $(VENV)/.demo: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet -e ".[dev]"
-	$(BIN)/pip install --quiet --no-deps monai surface-distance negspacy medmnistc
+	$(BIN)/pip install --quiet --no-deps monai surface-distance torchxrayvision
 	touch $@
 
 demo: $(VENV)/.demo
