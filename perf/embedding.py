@@ -16,7 +16,7 @@ from perf.timing import row
 __all__ = ["TOPICS", "embedding", "startup"]
 
 
-def embedding(n: int = 96, side: int = 512, repeats: int = 3) -> list[dict[str, Any]]:
+def embedding(n: int = 256, side: int = 512, repeats: int = 3) -> list[dict[str, Any]]:
     """JPEG files of `side` pixels into a library (decode, resize, embed, write) beside two peers.
 
     The first peer is the tower alone on ready tensors (goal: at least 0.8 of its speed); the second a straightforward
@@ -45,8 +45,8 @@ def embedding(n: int = 96, side: int = 512, repeats: int = 3) -> list[dict[str, 
 
         def bare() -> None:
             with torch.inference_mode():
-                for at in range(0, n, 32):
-                    model.net.image(torch.from_numpy(ready[at : at + 32]))
+                for at in range(0, n, model.batch_size):
+                    model.net.image(torch.from_numpy(ready[at : at + model.batch_size]))
 
         def loop() -> None:
             kept = []

@@ -91,8 +91,6 @@ def run(options: argparse.Namespace, run: Run) -> None:
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
     model = load(options.model, device=options.device, online=run.online)
-    if hasattr(model, "batch_size"):
-        model.batch_size = options.batch_size
     settings = {
         "task": options.task,
         "kind": options.kind,

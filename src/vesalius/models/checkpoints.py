@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from vesalius.errors import BadInputError, MissingError
-from vesalius.models.embedding import TowerEmbedder
+from vesalius.models.embedding import TowerEmbedder, batch_size_for
 from vesalius.models.manifest import Manifest, describe_files
 from vesalius.models.preprocess import ViewPreprocess
 from vesalius.models.protocols import AnyArray, FloatArray
@@ -88,7 +88,11 @@ class CheckpointEmbedder(TowerEmbedder):
         else:
             self.manifest = describe_checkpoint(folder, name)
         super().__init__(
-            name, self.manifest.fingerprint, self.manifest.dim, ViewPreprocess.from_dict(self.manifest.preprocess)
+            name,
+            self.manifest.fingerprint,
+            self.manifest.dim,
+            ViewPreprocess.from_dict(self.manifest.preprocess),
+            batch_size=batch_size_for(device),
         )
         from transformers import AutoModel, AutoTokenizer
 

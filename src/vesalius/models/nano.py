@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vesalius.errors import BadInputError
-from vesalius.models.embedding import TowerEmbedder
+from vesalius.models.embedding import TowerEmbedder, batch_size_for
 from vesalius.models.manifest import Manifest
 from vesalius.models.minilm import DIM as TEXT_DIM
 from vesalius.models.minilm import MiniLM
@@ -63,7 +63,8 @@ class Nano(TowerEmbedder):
         self.manifest = Manifest.read(folder)
         self.manifest.require_whole(folder)
         preprocess = ViewPreprocess.from_dict(self.manifest.preprocess)
-        super().__init__(self.manifest.name, self.manifest.fingerprint, DIM, preprocess)
+        size = batch_size_for(device)
+        super().__init__(self.manifest.name, self.manifest.fingerprint, DIM, preprocess, batch_size=size)
         self.net = NanoNet()
         try:
             self.net.load_state_dict(load_file(folder / WEIGHTS))
