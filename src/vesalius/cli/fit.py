@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cost", type=float, help="operating point of least cost; cost of a miss to a false alarm")
     parser.add_argument("--prevalence", type=float, help="prevalence for PPV and NPV (default: that of the cases)")
     parser.add_argument("--layout", default="", help="layout of SRC (default: found out; `files` for plain files)")
-    parser.add_argument("--plot", action="store_true", help="write roc.png and calibration.png beside the head")
+    parser.add_argument("--plot", action="store_true", help="write roc.png, precision-recall.png and calibration.png")
     add_flags(parser, "--model", "--device", "--seed", "--limit", "--workers", "--batch-size", "--online")
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vesalius.metrics.calibration import reliability_curve
-from vesalius.metrics.classification import roc_curve
-from vesalius.models.evaluation import auroc_measure
+from vesalius.metrics.classification import pr_curve, roc_curve
+from vesalius.models.evaluation import auprc_measure, auroc_measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +52,23 @@ def plot_roc(head: Head, positive: str | None = None) -> Figure:
     return figure
 
 
+def plot_precision_recall(head: Head, positive: str | None = None) -> Figure:
+    """Precision against recall of held-out predictions, with the area, its interval, and the prevalence as a floor."""
+    y, score = head.held_out_scores(positive)
+    curve = pr_curve(y, score)
+    name = head.classes[head.column(positive)]
+    measure = auprc_measure(y, score, head.groups, name, int(head.settings.get("seed", 0)))
+    figure, axes = new_figure()
+    axes.plot(
+        curve.recall, curve.precision, color=BLUE, lw=2, label=f"AUPRC {measure.value:.3f} {measure.interval or ''}"
+    )
+    axes.axhline(float(y.mean()), color=GREY, lw=1, ls=":", label=f"prevalence {y.mean():.3f}")
+    axes.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)", title=f"{head.target}: {name}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.01))
+    axes.legend(loc="lower left", frameon=False, fontsize=9)
+    return figure
+
+
 def plot_calibration(head: Head, positive: str | None = None) -> Figure:
     """Observed share against stated probability of held-out predictions, ten bins of equal size, Wilson intervals."""
     y, score = head.held_out_scores(positive)
@@ -67,7 +84,7 @@ def plot_calibration(head: Head, positive: str | None = None) -> Figure:
 
 
 def plot_head(head: Head, folder: Path, positive: str | None = None) -> list[Path]:
-    """Write roc.png and calibration.png (or predicted.png for a number) into a folder."""
+    """Write roc.png, precision-recall.png and calibration.png (predicted.png for a number) into a folder."""
     if head.task == "regression":
         figure, axes = new_figure()
         truth = np.asarray(head.values, float)
@@ -83,11 +100,14 @@ def plot_head(head: Head, folder: Path, positive: str | None = None) -> list[Pat
     out = []
     for number, name in enumerate(classes):
         suffix = f"-{number}" if len(classes) > 1 else ""
-        for kind, make in (("roc", plot_roc), ("calibration", plot_calibration)):
+        for kind, make in _PLOTS:
             path = folder / f"{kind}{suffix}.png"
             make(head, name).savefig(path)
             out.append(path)
     return out
+
+
+_PLOTS = (("roc", plot_roc), ("precision-recall", plot_precision_recall), ("calibration", plot_calibration))
 
 
 def contact_sheet(thumbnails: Sequence[np.ndarray[Any, Any]], captions: Sequence[str], columns: int = 6) -> Figure:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vesalius.errors import BadInputError
 from vesalius.metrics.bootstrap import bootstrap, bootstrap_mean
 from vesalius.metrics.calibration import ece
-from vesalius.metrics.classification import accuracy, auroc, balanced_accuracy
+from vesalius.metrics.classification import accuracy, auprc, auroc, balanced_accuracy
 from vesalius.metrics.intervals import Interval
 from vesalius.metrics.regression import r2
 
@@ -97,20 +97,33 @@ def auroc_measure(
     y: npt.NDArray[Any], score: npt.NDArray[np.float64], groups: Sequence[str], positive: str = "", seed: int = 0
 ) -> Measure:
     """AUROC with a bootstrap interval that draws whole patients."""
-    value = auroc(y, score)
+    return _with_interval("auroc", auroc(y, score), y, score, groups, positive, seed)
+
+
+def auprc_measure(
+    y: npt.NDArray[Any], score: npt.NDArray[np.float64], groups: Sequence[str], positive: str = "", seed: int = 0
+) -> Measure:
+    """Area under the precision-recall curve with a bootstrap interval that draws whole patients."""
+    return _with_interval("auprc", auprc(y, score), y, score, groups, positive, seed)
+
+
+def _with_interval(
+    name: str,
+    value: float,
+    y: npt.NDArray[Any],
+    score: npt.NDArray[np.float64],
+    groups: Sequence[str],
+    positive: str,
+    seed: int,
+) -> Measure:
     try:
+        stratified = _one_label_each(y, groups)
         interval = bootstrap(
-            y,
-            score,
-            "auroc",
-            groups=list(groups),
-            stratified=_one_label_each(y, groups),
-            resamples=RESAMPLES,
-            seed=seed,
+            y, score, name, groups=list(groups), stratified=stratified, resamples=RESAMPLES, seed=seed
         ).interval
     except BadInputError:  # too few patients for most resamples to hold both classes: a figure without an interval
         interval = None
-    return Measure("auroc", value, interval, positive)
+    return Measure(name, value, interval, positive)
 
 
 def evaluate_classes(
@@ -121,7 +134,7 @@ def evaluate_classes(
     *,
     seed: int = 0,
 ) -> Evaluation:
-    """AUROC of each class against the rest (macro mean too when there are more than two), accuracy, calibration.
+    """AUROC and AUPRC of each class against the rest (macro AUROC too for more than two), accuracy, calibration.
 
     Args:
         y: `(n,)` class numbers.
@@ -136,6 +149,8 @@ def evaluate_classes(
         measures.append(auroc_measure((y == c).astype(int), probability[:, c], groups, classes[c], seed))
     if len(classes) > 2:
         measures.append(Measure("auroc_macro", float(np.mean([m.value for m in measures]))))
+    for c in columns:
+        measures.append(auprc_measure((y == c).astype(int), probability[:, c], groups, classes[c], seed))
     predicted = probability.argmax(1)
     right = (predicted == y).astype(float)
     interval = bootstrap_mean(right, groups=list(groups), resamples=RESAMPLES, seed=seed).interval
