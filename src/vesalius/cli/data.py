@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vesalius.cases import Case, CaseSet
+from vesalius.cases import Case, CaseSet, Image
 from vesalius.cases.caseset import CASES_FILE
 from vesalius.cli.common import Run, add_flags
 from vesalius.errors import ExitCode, UsageError, VesaliusError
@@ -93,14 +93,20 @@ def _import(options: argparse.Namespace, run: Run) -> None:
 
 
 def _held(cases: CaseSet, run: Run) -> Iterator[Case]:
-    """Cases with their pixels in memory, one at a time; one that cannot be decoded costs itself, not the import."""
-    for case in run.progress(cases, what="reading"):
-        try:
-            held = case.replace(images=tuple(i.with_array(i.pixels()) for i in case.images))
-        except VesaliusError as error:
-            run.refuse(case.id, error)
-            continue
-        yield held
+    """Cases with their pixels in memory, one at a time, decoded in a bounded child; a bad one costs itself alone."""
+    from vesalius.io.decode_pool import DecodePool
+    from vesalius.io.pixels import with_pixels
+
+    with DecodePool(run.options.workers or 1) as pool:
+        for case in run.progress(cases, what="reading"):
+            images: list[Image] = []
+            for _, result in pool.map(with_pixels, case.images):
+                if isinstance(result, VesaliusError):
+                    run.refuse(case.id, result)
+                    break
+                images.append(result)
+            else:
+                yield case.replace(images=tuple(images))
 
 
 def _validate(options: argparse.Namespace, run: Run) -> None:
