@@ -106,7 +106,7 @@ class Recipe:
     mixup: float = 0.2
     contrast: float = 1.0
     average: float = 0.995
-    also: tuple[tuple[int, tuple[tuple[float, int], ...]], ...] = ((1300, ((0.0, 160), (0.75, 224))),)
+    also: tuple[tuple[int, tuple[tuple[float, int], ...]], ...] = ((1000, ((0.0, 160), (0.8, 224))),)
     held_out: float = 0.2
     seed: int = 0
 
