@@ -13,6 +13,8 @@ from vesalius import hooks as _hooks
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vesalius.cases import Case, CaseSet, Image
     from vesalius.io import read
     from vesalius.library import Library
@@ -43,4 +45,9 @@ def _read_pixels(image: Image) -> Any:
     return importlib.import_module("vesalius.io").read_pixels(image)
 
 
+def _open_system_model(folder: Path, device: str) -> Any:
+    return importlib.import_module("vesalius.systems.base").load_model(folder, device)
+
+
 _hooks.set_image_reader(_read_pixels)
+_hooks.add_model_loader("system", _open_system_model)

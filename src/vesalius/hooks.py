@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vesalius.cases.image import Image
 
 #: Who turns an image with a uri into its array.
@@ -16,3 +18,12 @@ def set_image_reader(reader: Callable[[Image], Any] | None) -> None:
     """Say who reads image files; `vesalius` does so on import, a test may replace it."""
     global image_reader
     image_reader = reader
+
+
+#: Manifest kind to who opens such a model folder `(folder, device)`, for kinds that higher floors define.
+model_loaders: dict[str, Callable[[Path, str], Any]] = {}
+
+
+def add_model_loader(kind: str, loader: Callable[[Path, str], Any]) -> None:
+    """Say who opens model folders of a kind; `vesalius` does so on import."""
+    model_loaders[kind] = loader

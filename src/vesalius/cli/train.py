@@ -1,4 +1,4 @@
-"""`vesalius train nano`: rebuild the shipped model."""
+"""`vesalius train NAME`: rebuild the shipped model, or train a published system on your cases."""
 
 from __future__ import annotations
 
@@ -12,23 +12,36 @@ from vesalius.errors import UsageError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument("name", choices=("nano",), help="what to train")
-    parser.add_argument("--data", type=Path, help="folder with the open training sets, one folder each")
-    parser.add_argument("--steps", type=int, help="one run of this many steps (default: the recipe's runs)")
+    parser.add_argument("name", help="nano, or a system of `vesalius systems --working`")
     parser.add_argument(
-        "--card-only", action="store_true", help="do not train: measure the model in --out again and rewrite its card"
+        "--data", type=Path, help="cases to train on (for nano: folder with the open training sets, one folder each)"
     )
-    add_flags(parser, "--device", "--seed", "--resume", "--dry-run")
+    parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
+    parser.add_argument("--seconds", type=float, help="stop a system's training after so much time")
+    parser.add_argument("--layout", default="", help="layout of --data (default: found out)")
+    parser.add_argument(
+        "--card-only", action="store_true", help="nano: do not train; measure the model in --out and rewrite its card"
+    )
+    add_flags(parser, "--device", "--seed", "--resume", "--dry-run", "--limit", "--workers")
 
 
 def run(options: argparse.Namespace, run: Run) -> None:
-    """Train and measure."""
-    from vesalius.training.nano import Recipe
-
+    """Train."""
     if options.data is None:
         raise UsageError("training needs data", fix="give --data FOLDER")
     if options.out is None:
         raise UsageError("training needs a folder for the model", fix="give --out FOLDER")
+    if options.steps is not None and options.steps < 1:
+        raise UsageError("number is too small", item=f"--steps {options.steps}", fix="give 1 or more")
+    if options.name == "nano":
+        _nano(options, run)
+    else:
+        _system(options, run)
+
+
+def _nano(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.training.nano import Recipe
+
     recipe = Recipe(seed=options.seed)
     if options.steps is not None:
         recipe = dataclasses.replace(recipe, steps=options.steps, also=())
@@ -54,3 +67,30 @@ def run(options: argparse.Namespace, run: Run) -> None:
     card = write_card(options.out, figures)
     run.result = figures
     run.say(card)
+
+
+def _system(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.cli.sources import open_cases
+    from vesalius.models import pick_device
+    from vesalius.systems.base import Job, save_model
+    from vesalius.systems.catalogue import open_system
+
+    system = open_system(options.name)
+    cases = list(open_cases(options.data, options, run, layout=options.layout))
+    if options.dry_run:
+        run.result = {"system": system.name, "claim": system.claim, "cases": len(cases)}
+        run.say(f"{system.name} on {len(cases)} cases: {system.claim}")
+        return
+    job = Job(
+        steps=options.steps,
+        seconds=options.seconds,
+        seed=options.seed,
+        device=pick_device(options.device),
+        work=options.out / "work",
+        resume=options.resume,
+        say=run.note,
+    )
+    model = system.train(cases, job)
+    manifest = save_model(model, options.out, {"cases": len(cases), "seed": options.seed})
+    run.result = {"model": str(options.out), "fingerprint": manifest.fingerprint, "cases": len(cases)}
+    run.say(f"{system.name} trained on {len(cases)} cases: use it as --model dir:{options.out}")

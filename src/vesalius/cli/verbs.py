@@ -29,6 +29,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("classify", "classify images with no labels, or with a fitted head", "vesalius.cli.classify"),
     Verb("fit", "fit a few-shot head and choose its operating point", "vesalius.cli.fit"),
     Verb("audit", "find out whether a classifier can be trusted, and hold it to a gate", "vesalius.cli.audit"),
+    Verb("systems", "list the published systems and what their checks found", "vesalius.cli.systems"),
     Verb("train", "train a model that ships or a published system", "vesalius.cli.train"),
+    Verb("check", "hold a published system's claim against its own ablation", "vesalius.cli.check"),
     Verb("demo", "show all of it on real images that pip brings", "vesalius.cli.demo"),
 )

@@ -71,7 +71,7 @@ class Library:
         if isinstance(model, str):
             from vesalius.models import load
 
-            model = load(model)
+            model = load(model, can="embed")
         store = LocalStore(folder, identity_of(model) if model is not None and create else None, readonly=readonly)
         try:
             if model is not None:
@@ -114,7 +114,7 @@ class Library:
         if self._model is None:
             from vesalius.models import load
 
-            model = load(self.store.identity.model)
+            model = load(self.store.identity.model, can="embed")
             check_identity(self.store.identity, identity_of(model), str(self.store.folder))
             self._model = model
         return self._model

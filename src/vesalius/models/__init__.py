@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from vesalius import hooks
 from vesalius.errors import MissingError, UsageError
 from vesalius.models.store import find
 
 if TYPE_CHECKING:
-    from vesalius.models.protocols import Embedder
+    from vesalius.models.protocols import Classifier, Embedder, Grounder, Segmenter
 
 #: manifest kind to (module, class) of the loader: an allow-list, so that a manifest cannot name code.
 _LOADERS = {
@@ -21,7 +22,22 @@ _LOADERS = {
 __all__ = ["load", "pick_device"]
 
 
-def load(name: str = "nano", *, device: str = "auto", online: bool = False) -> Embedder:
+#: Capability to the method that a model with it has.
+_METHOD = {"embed": "embed", "classify": "predict_proba", "ground": "ground", "segment": "segment"}
+Capability = Literal["embed", "classify", "ground", "segment"]
+
+
+@overload
+def load(name: str = ..., *, device: str = ..., online: bool = ..., can: None = ...) -> Any: ...
+@overload
+def load(name: str = ..., *, device: str = ..., online: bool = ..., can: Literal["embed"]) -> Embedder: ...
+@overload
+def load(name: str = ..., *, device: str = ..., online: bool = ..., can: Literal["classify"]) -> Classifier: ...
+@overload
+def load(name: str = ..., *, device: str = ..., online: bool = ..., can: Literal["ground"]) -> Grounder: ...
+@overload
+def load(name: str = ..., *, device: str = ..., online: bool = ..., can: Literal["segment"]) -> Segmenter: ...
+def load(name: str = "nano", *, device: str = "auto", online: bool = False, can: Capability | None = None) -> Any:
     """Load a model.
 
     Args:
@@ -29,11 +45,23 @@ def load(name: str = "nano", *, device: str = "auto", online: bool = False) -> E
             `hf:owner/name` (fetched into the store first, only with `online=True`; afterwards found offline).
         device: `auto`, `cpu`, `cuda:N` or `mps`.
         online: Allow the network for `hf:`.
+        can: What it will be asked for; the answer is typed accordingly.
 
     Raises:
-        MissingError: There is no such model, or a piece of it is missing.
+        MissingError: There is no such model, a piece of it is missing, or it cannot do what is asked.
         UsageError: The device is not there, or the network would be needed but was not allowed.
     """
+    model = _load(name, device, online)
+    if can is not None and not hasattr(model, _METHOD[can]):
+        able = [c for c, method in _METHOD.items() if hasattr(model, method)]
+        raise MissingError(
+            f"the model cannot {can}", item=name, why=f"it can {', '.join(able) or 'do none of the verbs'}",
+            fix="see `vesalius models list` for one that can",
+        )  # fmt: skip
+    return model
+
+
+def _load(name: str, device: str, online: bool) -> Any:
     where = pick_device(device)
     if name.startswith("dir:"):
         return _open(Path(name[4:]), name, where)
@@ -61,20 +89,21 @@ def load(name: str = "nano", *, device: str = "auto", online: bool = False) -> E
     return _open(entry.folder, entry.name, where)
 
 
-def _open(folder: Path, name: str, device: str) -> Embedder:
+def _open(folder: Path, name: str, device: str) -> Any:
     kind = "transformers"
     if (folder / "model.json").is_file():
         from vesalius.models.manifest import Manifest
 
         kind = Manifest.read(folder).kind
+    if kind in hooks.model_loaders:
+        return hooks.model_loaders[kind](folder, device)
     if kind not in _LOADERS:
         raise MissingError(
             "no loader for this kind of model", item=f"{folder}: {kind}", why=f"known: {', '.join(_LOADERS)}"
         )
     module, cls = _LOADERS[kind]
     loader: Any = getattr(importlib.import_module(module), cls)
-    model: Embedder = loader(folder, device=device) if kind == "nano" else loader(folder, name, device=device)
-    return model
+    return loader(folder, device=device) if kind == "nano" else loader(folder, name, device=device)
 
 
 def pick_device(asked: str) -> str:

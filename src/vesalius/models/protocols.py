@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Image
+from vesalius.cases.geometry import Box
 
 FloatArray = npt.NDArray[np.float32]
 AnyArray = npt.NDArray[Any]
@@ -80,4 +82,75 @@ class Classifier(Protocol):
 
     def predict_proba(self, images: Sequence[Image]) -> npt.NDArray[np.float64]:
         """`(n, classes)` probabilities."""
+        ...
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Where one phrase points.
+
+    Args:
+        phrase: The phrase.
+        boxes: Boxes in pixels of the image, best first.
+        scores: Score of each box in [0, 1].
+        heat: `(h, w)` weight of each cell of a grid over the whole image, or None.
+    """
+
+    phrase: str
+    boxes: tuple[Box, ...]
+    scores: tuple[float, ...]
+    heat: npt.NDArray[np.float32] | None = None
+
+
+@runtime_checkable
+class Grounder(Protocol):
+    """Finds where in an image a phrase points."""
+
+    def ground(self, image: Image, phrases: Sequence[str]) -> list[Grounding]:
+        """One answer a phrase."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a user says about one target; any mix of these.
+
+    Args:
+        points: `(x, y, label)` clicks in pixels of the image; label 1 inside the target, 0 outside.
+        box: Box around it.
+        text: Its name.
+        previous: `(h, w)` low-resolution logits of the mask so far, as `Segmentation.logits` gives them.
+    """
+
+    points: tuple[tuple[float, float, int], ...] = ()
+    box: Box | None = None
+    text: str = ""
+    previous: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A mask and how sure the model is.
+
+    Args:
+        mask: `(H, W)` True inside, at the image's own size.
+        logits: `(h, w)` low-resolution logits, to be given back as `Prompt.previous`.
+        score: The model's own estimate of the mask's IoU, in [0, 1].
+    """
+
+    mask: npt.NDArray[np.bool_]
+    logits: npt.NDArray[np.float32]
+    score: float
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Segments what clicks, boxes or words point at; the image is encoded once."""
+
+    def encode(self, image: Image, index: int = 0) -> Any:
+        """The embedding of one picture (or of slice `index` of a volume), to be used for any number of prompts."""
+        ...
+
+    def segment(self, encoded: Any, prompt: Prompt) -> Segmentation:
+        """One mask for one prompt."""
         ...

@@ -1,0 +1,263 @@
+"""What a claim check found, how it is stored, and how several seeds become one verdict. numpy only."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius import __version__
+from vesalius.errors import BadInputError
+
+Data = Literal["phantom", "real"]
+#: z of a two-sided 95 % interval.
+_Z = 1.959963984540054
+#: The column names of `results/systems.csv`.
+COLUMNS = (
+    "system", "claim", "data", "seed", "n", "ours", "baseline", "margin", "low", "high", "goal", "holds", "seconds",
+    "version",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured comparison of a mechanism with its ablation, on one seed.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared, in a few words; the same for every seed (`mIoU, with TaCo - without`).
+        ours: The figure with the mechanism.
+        baseline: The figure without it, trained alike.
+        margin: How much better ours is (positive is better, whatever the figure's direction).
+        low: Lower end of the margin's 95 % interval over test cases (or patients).
+        high: Upper end.
+        goal: Margin that the claim names. Above 0 it is an improvement: the margin must reach it and its interval
+            exclude 0. At or below 0 it is "no worse than by this much": the interval's lower end must reach it.
+        n: Test cases.
+        seed: Seed of data, training and resampling.
+        data: `phantom`, or the name of the real set.
+        seconds: Wall time of the whole check that gave it.
+        details: More figures, for the reader of one run.
+    """
+
+    system: str
+    claim: str
+    ours: float
+    baseline: float
+    margin: float
+    low: float
+    high: float
+    goal: float
+    n: int
+    seed: int
+    data: str = "phantom"
+    seconds: float = math.nan
+    details: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether this run bears the claim out."""
+        return bears_out(self.margin, self.low, self.goal)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**vars(self), "holds": self.holds}
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.system} on {self.data}, seed {self.seed}: {self.claim}: {self.ours:.3f} against "
+            f"{self.baseline:.3f}, margin {self.margin:+.3f} [{self.low:+.3f}, {self.high:+.3f}], goal "
+            f"{self.goal:+.3f}, n = {self.n}: {'holds' if self.holds else 'does not hold'}"
+        )
+
+
+def bears_out(margin: float, low: float, goal: float) -> bool:
+    """Whether a margin with this lower end reaches the goal; NaN never does."""
+    return (margin >= goal and low > 0) if goal > 0 else low >= goal
+
+
+def paired(
+    system: str,
+    claim: str,
+    ours: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    *,
+    goal: float,
+    seed: int,
+    data: str = "phantom",
+    groups: Sequence[str] | None = None,
+    higher_is_better: bool = True,
+    details: dict[str, float] | None = None,
+    resamples: int = 2000,
+) -> Claim:
+    """A claim about the mean of a per-case score, with a paired bootstrap over patients.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        ours: `(n,)` score of each test case with the mechanism (Dice, IoU, 0/1 for right, ...).
+        baseline: `(n,)` score of the same cases without it.
+        goal: See `Claim`.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+        groups: Patient of each case; cases of one patient are resampled together. None: each on its own.
+        higher_is_better: False for errors.
+        details: More figures.
+        resamples: Bootstrap resamples.
+    """
+    a, b = np.asarray(ours, np.float64), np.asarray(baseline, np.float64)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise BadInputError("scores do not pair", item=system, why=f"shapes {a.shape} and {b.shape}")
+    difference = (a - b) * (1 if higher_is_better else -1)
+    names, where = np.unique(np.asarray(groups if groups is not None else np.arange(len(a)), str), return_inverse=True)
+    total, count = np.bincount(where, difference), np.bincount(where)
+    rng = np.random.default_rng((seed, 77))
+    weight = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    draws = (weight @ total) / (weight @ count)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Claim(
+        system, claim, float(a.mean()), float(b.mean()), float(difference.mean()), float(low), float(high), goal,
+        len(a), seed, data, details=details or {},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Several seeds of one claim, together.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        data: On what.
+        seeds: How many seeds.
+        n: Test cases a seed (the smallest).
+        ours: Mean over seeds.
+        baseline: Mean over seeds.
+        margin: Mean over seeds.
+        low: Lower end of its 95 % interval over cases and seeds.
+        high: Upper end.
+        goal: See `Claim`.
+        held: In how many seeds the claim held on its own.
+        seconds: Mean wall time of a seed.
+    """
+
+    system: str
+    claim: str
+    data: str
+    seeds: int
+    n: int
+    ours: float
+    baseline: float
+    margin: float
+    low: float
+    high: float
+    goal: float
+    held: int
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the seeds together bear the claim out."""
+        return bears_out(self.margin, self.low, self.goal)
+
+
+def verdict(claims: Sequence[Claim]) -> Verdict:
+    """Combine the seeds of one claim.
+
+    The margin's variance is taken as that of the mean over independent seeds plus the mean variance over cases,
+    `s^2 / k + sum(se_i^2) / k^2`; each seed draws its own test cases, so this errs on the wide side.
+
+    Raises:
+        BadInputError: The claims are not of one system, claim and data.
+    """
+    if len({(c.system, c.claim, c.data) for c in claims}) != 1:
+        raise BadInputError("claims do not belong together", item=", ".join(sorted({c.claim for c in claims})))
+    k = len(claims)
+    margins = np.asarray([c.margin for c in claims])
+    errors = np.asarray([(c.high - c.low) / (2 * _Z) for c in claims])
+    variance = (margins.var(ddof=1) / k if k > 1 else 0.0) + (errors**2).sum() / k**2
+    margin, half = float(margins.mean()), _Z * math.sqrt(variance)
+    first = claims[0]
+    return Verdict(
+        first.system, first.claim, first.data, k, min(c.n for c in claims),
+        float(np.mean([c.ours for c in claims])), float(np.mean([c.baseline for c in claims])),
+        margin, margin - half, margin + half, first.goal, sum(c.holds for c in claims),
+        float(np.mean([c.seconds for c in claims])),
+    )  # fmt: skip
+
+
+def verdicts(claims: Iterable[Claim]) -> list[Verdict]:
+    """One verdict for each system, claim and data, in the order they first appear."""
+    found: dict[tuple[str, str, str], list[Claim]] = {}
+    for c in claims:
+        found.setdefault((c.system, c.claim, c.data), []).append(c)
+    return [verdict(group) for group in found.values()]
+
+
+def results_file() -> Path | None:
+    """The stored results: beside the source in a checkout, inside the package when installed; None when not there."""
+    here = Path(__file__)
+    for path in (here.parents[3] / "results" / "systems.csv", here.with_name("results.csv")):
+        if path.is_file():
+            return path
+    return None
+
+
+def read_results(path: Path) -> list[Claim]:
+    """The claims of a results file.
+
+    Raises:
+        BadInputError: It is not one.
+    """
+    out = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), 2):
+            try:
+                numbers = {k: float(row[k]) for k in ("ours", "baseline", "margin", "low", "high", "goal", "seconds")}
+                whole = {k: int(row[k]) for k in ("n", "seed")}
+                out.append(Claim(row["system"], row["claim"], data=row["data"], **numbers, **whole))  # type: ignore[arg-type] # the dicts hold exactly its other fields
+            except (KeyError, TypeError, ValueError) as error:
+                raise BadInputError("cannot read results", item=f"{path}, line {line}", why=str(error)) from error
+    return out
+
+
+def store_results(path: Path, claims: Sequence[Claim]) -> None:
+    """Put claims into a results file; a row of the same system, claim, data and seed is replaced. Atomic."""
+    kept = read_results(path) if path.is_file() else []
+    rows = {(c.system, c.claim, c.data, c.seed): c for c in kept}
+    versions = _versions(path)
+    for c in claims:
+        key = (c.system, c.claim, c.data, c.seed)
+        rows[key], versions[key] = c, __version__
+    # A claim that this version no longer makes about a system and data that were just checked is dropped with it.
+    checked = {(c.system, c.data, c.seed) for c in claims}
+    new = {(c.system, c.claim, c.data, c.seed) for c in claims}
+    rows = {k: c for k, c in rows.items() if k in new or (k[0], k[2], k[3]) not in checked}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for key in sorted(rows):
+            c = rows[key]
+            figures = (f"{v:.4f}" for v in (c.ours, c.baseline, c.margin, c.low, c.high))
+            held = "yes" if c.holds else "no"
+            writer.writerow(
+                [c.system, c.claim, c.data, c.seed, c.n, *figures, f"{c.goal:g}", held, f"{c.seconds:.0f}",
+                 versions.get(key, "")]
+            )  # fmt: skip
+    part.replace(path)
+
+
+def _versions(path: Path) -> dict[tuple[str, str, str, int], str]:
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {(r["system"], r["claim"], r["data"], int(r["seed"])): r["version"] for r in csv.DictReader(file)}

@@ -1,0 +1,60 @@
+"""What recipes share on the way in: pictures as arrays, targets, real sets, splits by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vesalius.cases import Case, Image, split
+from vesalius.errors import BadInputError, MissingError
+from vesalius.models.preprocess import ViewPreprocess
+
+
+def pictures(images: Iterable[Image], side: int) -> npt.NDArray[np.uint8]:
+    """`(n, 3, side, side)` 8-bit pictures: the display range, the whole picture squeezed to a square, RGB.
+
+    A box keeps its place relative to the picture's width and height. Of a volume or video it is the middle view.
+    """
+    preprocess = ViewPreprocess(side, side)
+    out = [views[len(views) // 2] for views in map(preprocess, images)]
+    return np.stack(out) if out else np.zeros((0, 3, side, side), np.uint8)
+
+
+def require_cases(cases: Sequence[Case], system: str, at_least: int = 1) -> None:
+    """Refuse to train on nothing.
+
+    Raises:
+        BadInputError: There are fewer cases with an image than a recipe needs.
+    """
+    usable = sum(1 for c in cases if c.images)
+    if usable < at_least:
+        raise BadInputError(
+            "not enough cases to train on", item=system, why=f"{usable} with an image, it needs {at_least}"
+        )
+
+
+def real_set(folder: Path | None, name: str) -> list[Case]:
+    """The cases of one open set below a folder, in its published layout.
+
+    Raises:
+        MissingError: The folder was not given or does not hold the set.
+    """
+    from vesalius.sources.open_sets import read_layout
+
+    if folder is None or not (folder / name).is_dir():
+        raise MissingError(
+            "real set is not there", item=str(folder / name) if folder else name, fix="give the folder above it"
+        )
+    return list(read_layout(name, folder / name))
+
+
+def parts(
+    cases: Sequence[Case], shares: dict[str, float], seed: int, stratify: str | None = None
+) -> dict[str, list[Case]]:
+    """Patient-disjoint parts of cases, each class of the label spread evenly."""
+    divided = split(list(cases), shares, seed=seed, stratify=stratify)
+    where = divided.part_of()
+    return {part: [c for c in cases if where[c.id] == part] for part in shares}
