@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,19 @@ from vesalius.errors import BadInputError, MissingError
 from vesalius.models.manifest import Manifest, describe_files
 from vesalius.systems.catalogue import Entry, find, open_system
 from vesalius.systems.claims import Claim, Data
+from vesalius.training.loop import History, Plan, Step, train_loop
 
-__all__ = ["Claim", "ClassifierModel", "Data", "Job", "System", "SystemModel", "load_model", "save_model"]
+__all__ = [
+    "Claim",
+    "ClassifierModel",
+    "Data",
+    "Job",
+    "System",
+    "SystemModel",
+    "load_model",
+    "run_training",
+    "save_model",
+]
 
 Floats = npt.NDArray[np.float64]
 WEIGHTS = "weights.safetensors"
@@ -80,6 +92,14 @@ class SystemModel(ABC):
     def name(self) -> str:
         """Name for messages and reports."""
         return self.system
+
+    def weights_hash(self) -> str:
+        """SHA-256 over configuration and weights: the same for a model in memory and its folder."""
+        h = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        for key, value in sorted(self.net.state_dict().items()):
+            h.update(key.encode())
+            h.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return h.hexdigest()
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -151,6 +171,22 @@ class System(ABC):
         Returns:
             The claims, the main one first.
         """
+
+
+def run_training(model: SystemModel, step: Step, job: Job, *, steps: int, **plan: Any) -> History:
+    """Train a model's net as the job says.
+
+    Args:
+        model: Its `net` is trained in place and left in evaluation mode.
+        step: Gives the losses of one batch (see `training.loop`).
+        job: How long, from which seed, where checkpoints go.
+        steps: The recipe's own number of steps, where the job names none.
+        plan: More fields of `training.loop.Plan`.
+    """
+    made = Plan(steps=job.steps or steps, seed=job.seed, **plan)
+    return train_loop(
+        model.net, step, made, seconds=job.seconds, work=job.work, resume=job.resume, say=job.say, device=job.device
+    )
 
 
 def save_model(model: SystemModel, folder: Path, notes: Mapping[str, Any] | None = None) -> Manifest:
