@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from vesalius.systems.base import System
 
 #: Name of a system that works to its module in this room: an allow-list, so that a name cannot choose code.
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "medimageinsight": "medimageinsight",
+}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from vesalius import __version__
 from vesalius.errors import BadInputError
+from vesalius.metrics.bootstrap import bootstrap_mean
+from vesalius.metrics.inference import delong_paired
 
 Data = Literal["phantom", "real"]
 #: z of a two-sided 95 % interval.
@@ -116,15 +118,45 @@ def paired(
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise BadInputError("scores do not pair", item=system, why=f"shapes {a.shape} and {b.shape}")
     difference = (a - b) * (1 if higher_is_better else -1)
-    names, where = np.unique(np.asarray(groups if groups is not None else np.arange(len(a)), str), return_inverse=True)
-    total, count = np.bincount(where, difference), np.bincount(where)
-    rng = np.random.default_rng((seed, 77))
-    weight = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    draws = (weight @ total) / (weight @ count)
-    low, high = np.quantile(draws, [0.025, 0.975])
+    drawn = bootstrap_mean(difference, groups=groups, resamples=resamples, seed=seed)
+    low, high = drawn.interval.low, drawn.interval.high
     return Claim(
-        system, claim, float(a.mean()), float(b.mean()), float(difference.mean()), float(low), float(high), goal,
+        system, claim, float(a.mean()), float(b.mean()), float(difference.mean()), low, high, goal,
         len(a), seed, data, details=details or {},
+    )  # fmt: skip
+
+
+def paired_auroc(
+    system: str,
+    claim: str,
+    y: npt.ArrayLike,
+    ours: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    *,
+    goal: float,
+    seed: int,
+    data: str = "phantom",
+    details: dict[str, float] | None = None,
+) -> Claim:
+    """A claim about two AUROCs on the same cases, with DeLong's interval of their difference.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        y: `(n,)` labels 0/1.
+        ours: `(n,)` scores with the mechanism.
+        baseline: `(n,)` scores without it.
+        goal: See `Claim`.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+        details: More figures.
+    """
+    found = delong_paired(y, ours, baseline)
+    interval = found.interval
+    low, high = (interval.low, interval.high) if interval is not None else (math.nan, math.nan)
+    return Claim(
+        system, claim, found.first, found.second, found.difference, low, high, goal, found.n, seed, data,
+        details=details or {},
     )  # fmt: skip
 
 

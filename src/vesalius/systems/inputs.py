@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Case, Image, split
 from vesalius.errors import BadInputError, MissingError
+from vesalius.models import load
 from vesalius.models.preprocess import ViewPreprocess
+from vesalius.models.protocols import Embedder
+from vesalius.models.store import SHIPPED
 
 
 def pictures(images: Iterable[Image], side: int) -> npt.NDArray[np.uint8]:
@@ -58,3 +63,49 @@ def parts(
     divided = split(list(cases), shares, seed=seed, stratify=stratify)
     where = divided.part_of()
     return {part: [c for c in cases if where[c.id] == part] for part in shares}
+
+
+def named_class(case: Case) -> str:
+    """The one diagnosis that the real classification sets here are about, or "" where a case has none.
+
+    busi: benign, malignant or normal; isic2017: melanoma or benign skin lesion; nih-cxr14: pneumonia or no finding
+    (films with other findings only have none).
+    """
+    match case.source.dataset:
+        case "busi":
+            return str(case.label("class") or "")
+        case "isic2017":
+            status = case.label("melanoma")
+            return "" if status is None else "melanoma" if status == 1 else "benign skin lesion"
+        case "nih-cxr14":
+            if case.label("Pneumonia") == 1:
+                return "pneumonia"
+            return "no finding" if case.label("No Finding") == 1 else ""
+        case _:
+            return ""
+
+
+def nano_split(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
+    """Cases that the shipped nano was trained on, and those of patients that it never saw.
+
+    What stands on nano's vectors is tested on the second part only.
+    """
+    held = frozenset(json.loads((SHIPPED / "nano" / "held_out.json").read_text("utf-8")))
+    return [c for c in cases if c.id not in held], [c for c in cases if c.id in held]
+
+
+def base_embedder(config: Mapping[str, Any], device: str) -> Embedder:
+    """The frozen embedder that a model's config names.
+
+    Raises:
+        BadInputError: The embedder here is not the one that the model was trained on.
+    """
+    embedder = load(str(config["base"]), device=device, can="embed")
+    if embedder.fingerprint != config["base_fingerprint"]:
+        raise BadInputError(
+            "model was trained on another embedder",
+            item=f"{config['base']} {str(config['base_fingerprint'])[:12]}",
+            why=f"here it is {embedder.fingerprint[:12]}",
+            fix="train it again, or load the embedder it was trained on",
+        )
+    return embedder
