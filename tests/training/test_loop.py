@@ -207,7 +207,7 @@ def test_the_mean_of_the_weights_by_hand():
     for k, w in enumerate(after):
         decay = min(0.9, (k + 1) / (k + 10))
         mean = decay * mean + (1 - decay) * w
-    assert float(model.weight) == pytest.approx(mean, abs=1e-6)
+    assert float(model.weight.detach()) == pytest.approx(mean, abs=1e-6)
 
 
 def test_time_runs_out():
