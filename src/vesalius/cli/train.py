@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="cases to train on (for nano: folder with the open training sets, one folder each)"
     )
+    parser.add_argument("--target", default="", help="label that a classifier learns (default: the label `class`)")
     parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
     parser.add_argument("--seconds", type=float, help="stop a system's training after so much time")
     parser.add_argument("--layout", default="", help="layout of --data (default: found out)")
@@ -85,6 +86,7 @@ def _system(options: argparse.Namespace, run: Run) -> None:
         steps=options.steps,
         seconds=options.seconds,
         seed=options.seed,
+        target=options.target,
         device=pick_device(options.device),
         work=options.out / "work",
         resume=options.resume,

@@ -53,6 +53,7 @@ class Job:
         steps: Optimiser steps; None takes the recipe's own number.
         seconds: Stop after so much wall time, whatever the step; None never.
         seed: Seed of everything random.
+        target: Label that a classifier learns; "" where the cases have one class each (`inputs.labelled`).
         device: torch device.
         work: Folder for checkpoints; None keeps none.
         resume: Go on from the checkpoint in `work`.
@@ -62,6 +63,7 @@ class Job:
     steps: int | None = None
     seconds: float | None = None
     seed: int = 0
+    target: str = ""
     device: str = "cpu"
     work: Path | None = None
     resume: bool = False

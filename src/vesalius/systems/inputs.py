@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vesalius.cases import Case, Image, split
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
+from vesalius.models.heads import target_value
 from vesalius.models.preprocess import ViewPreprocess
 from vesalius.models.protocols import Embedder
 from vesalius.models.store import SHIPPED
@@ -109,3 +110,31 @@ def base_embedder(config: Mapping[str, Any], device: str) -> Embedder:
             fix="train it again, or load the embedder it was trained on",
         )
     return embedder
+
+
+def labelled(
+    cases: Sequence[Case], target: str, system: str
+) -> tuple[list[Case], npt.NDArray[np.int64], tuple[str, ...]]:
+    """Cases with an image and a known class, their class numbers, and the classes' names.
+
+    Args:
+        cases: Cases.
+        target: Label or attribute; "" means the label `class`, else what the real sets are about (`named_class`).
+        system: Name for messages.
+
+    Raises:
+        BadInputError: Fewer than two classes are left.
+    """
+    require_cases(cases, system)
+    found: list[tuple[Case, str]] = []
+    for case in cases:
+        value = target_value(case, target) if target else case.label("class") or named_class(case)
+        if case.images and value is not None and value != "":
+            found.append((case, str(value)))
+    names = tuple(sorted({k for _, k in found}))
+    if len(names) < 2:
+        raise BadInputError(
+            "nothing to tell apart", item=f"{system}: {target or 'class'}", why=f"classes found: {list(names)}",
+            fix="name the label with --target",
+        )  # fmt: skip
+    return [c for c, _ in found], np.asarray([names.index(k) for _, k in found], np.int64), names
