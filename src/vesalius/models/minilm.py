@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load as load_safetensors
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from vesalius.errors import MissingError
@@ -56,7 +56,7 @@ class MiniLM:
         keys = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         sizes: dict[str, Any] = {k: config[k] for k in (*keys, "max_position_embeddings", "layer_norm_eps")}
         with torch.device("meta"):
-            self._bert: nn.Module = BertModel(BertConfig(**sizes), add_pooling_layer=False)
+            self._bert: Any = BertModel(BertConfig(**sizes), add_pooling_layer=False)
         wanted = {k: v for k, v in weights.items() if not k.startswith("pooler.") and k != "embeddings.position_ids"}
         self._bert.load_state_dict(wanted, assign=True)
         # Index buffers are not in the file; on the meta device they have no values yet.
@@ -83,7 +83,31 @@ class MiniLM:
             ids = torch.tensor([e.ids for e in encoded], device=self._device)
             mask = torch.tensor([e.attention_mask for e in encoded], device=self._device)
             hidden = self._bert(input_ids=ids, attention_mask=mask).last_hidden_state
-            weight = mask[..., None].to(hidden.dtype)
-            mean = (hidden * weight).sum(1) / weight.sum(1)
-            out[index] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+            out[index] = _pool(hidden, mask).cpu().numpy()
         return out
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """`(n, t)` token ids with [CLS] first and [SEP] last, padded, and `(n, t)` 1 where a token is real."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        ids = torch.tensor([e.ids for e in encoded], device=self._device)
+        return ids, torch.tensor([e.attention_mask for e in encoded], device=self._device)
+
+    def word_embeddings(self, ids: Tensor) -> Tensor:
+        """`(n, t, 384)` embeddings of token ids, before positions are added: where learned words are spliced in."""
+        out: Tensor = self._bert.get_input_embeddings()(ids)
+        return out
+
+    def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """`(n, 384)` unit vectors from `(n, t, 384)` word embeddings; gradients flow to the embeddings."""
+        return _pool(self._bert(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, mask)
+
+    def states(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """`(n, t, 384)` last hidden states of every token, and their mask."""
+        ids, mask = self.tokens(texts)
+        with torch.inference_mode():
+            return self._bert(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+
+
+def _pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    weight = mask[..., None].to(hidden.dtype)
+    return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1), dim=1)

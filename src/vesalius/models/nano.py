@@ -85,12 +85,23 @@ class Nano(TowerEmbedder):
     def _forward_views(self, views: AnyArray) -> FloatArray:
         return self.net.image(torch.from_numpy(views).to(self.device)).cpu().numpy()
 
+    @property
+    def text_tower(self) -> MiniLM:
+        """The locked text tower, read when first needed."""
+        if self._text_tower is None:
+            # Weights made in inference mode could never stand in a graph, and words may be learned through them later.
+            with torch.inference_mode(False):
+                self._text_tower = MiniLM(self.manifest.external["text"], self.device)
+        return self._text_tower
+
     @torch.inference_mode()
     def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
-        if self._text_tower is None:
-            self._text_tower = MiniLM(self.manifest.external["text"], self.device)
-        sentence = torch.from_numpy(self._text_tower(texts)).to(self.device)
+        sentence = torch.from_numpy(self.text_tower(texts)).to(self.device)
         return self.net.text(sentence).cpu().numpy()
+
+    def encode_words(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """`(n, 384)` unit vectors of the shared space from word embeddings; gradients flow to the embeddings."""
+        return self.net.text(self.text_tower.encode(embeddings, mask))
 
     @torch.inference_mode()
     def patches(self, views: AnyArray) -> Pyramid:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Name of a system that works to its module in this room: an allow-list, so that a name cannot choose code.
 MODULES: dict[str, str] = {
     "3mt": "three_mt",
+    "biomedcoop": "biomedcoop",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
 }

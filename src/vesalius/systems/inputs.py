@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,19 @@ def nano_split(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     return [c for c in cases if c.id not in held], [c for c in cases if c.id in held]
 
 
+@lru_cache(maxsize=2)
+def frozen(name: str, device: str = "cpu") -> Embedder:
+    """An embedder that nobody trains, loaded once in a process."""
+    return load(name, device=device, can="embed")
+
+
 def base_embedder(config: Mapping[str, Any], device: str) -> Embedder:
     """The frozen embedder that a model's config names.
 
     Raises:
         BadInputError: The embedder here is not the one that the model was trained on.
     """
-    embedder = load(str(config["base"]), device=device, can="embed")
+    embedder = frozen(str(config["base"]), device)
     if embedder.fingerprint != config["base_fingerprint"]:
         raise BadInputError(
             "model was trained on another embedder",

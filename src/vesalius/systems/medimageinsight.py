@@ -23,7 +23,6 @@ from vesalius.cases import Case
 from vesalius.errors import BadInputError
 from vesalius.metrics.intervals import wilson
 from vesalius.metrics.operating import operating_point
-from vesalius.models import load
 from vesalius.models.embedding import TowerEmbedder
 from vesalius.models.probes import fit_probe
 from vesalius.models.protocols import AnyArray, Embedder, FloatArray
@@ -31,7 +30,16 @@ from vesalius.models.zeroshot import zero_shot
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems.base import Claim, Data, Floats, Job, System, SystemModel, run_training
 from vesalius.systems.claims import paired, paired_auroc
-from vesalius.systems.inputs import base_embedder, named_class, nano_split, parts, pictures, real_set, require_cases
+from vesalius.systems.inputs import (
+    base_embedder,
+    frozen,
+    named_class,
+    nano_split,
+    parts,
+    pictures,
+    real_set,
+    require_cases,
+)
 from vesalius.text.prompts import prompt_ensemble
 from vesalius.training.two_tower import Aligner, Targets, alignment_step
 
@@ -148,7 +156,7 @@ class MedImageInsight(System):
         classes = sorted({k for _, k in named})
         if len(classes) < 2:
             raise BadInputError("nothing to tell apart", item=self.name, why=f"classes found: {classes}")
-        below = load(base, device=job.device, can="embed")
+        below = frozen(base, job.device)
         config = {"base": base, "base_fingerprint": below.fingerprint, "dim": 128, "classes": classes}
         torch.manual_seed(job.seed)
         model = InsightModel(config, job.device)
@@ -174,7 +182,7 @@ class MedImageInsight(System):
             where, train, validate = "busi+isic2017+nih-cxr14", inner["train"], inner["validate"]
         job = Job(seed=seed) if job is None else job
         everyone = [*train, *validate, *test]
-        vectors = dict(zip([c.id for c in everyone], _below(load("nano", can="embed"), everyone), strict=True))
+        vectors = dict(zip([c.id for c in everyone], _below(frozen("nano"), everyone), strict=True))
         ours, baseline = (self.train(train, job, targets=t, vectors=vectors) for t in ("unicl", "clip"))
         names = tuple(ours.config["classes"])
         truth = np.asarray([class_of(c) for c in test])
