@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vesalius.cli.common import Run, add_flags
-from vesalius.errors import UsageError
+from vesalius.errors import UsageError, VesaliusError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,13 @@ def run(options: argparse.Namespace, run: Run) -> None:
             for seed in range(options.seed, options.seed + options.seeds):
                 started = time.perf_counter()
                 job = Job(seed=seed, device=_device(options.device), say=run.note)
-                found = system.check(seed, kind, folder=options.folder, job=job)
+                try:
+                    found = system.check(seed, kind, folder=options.folder, job=job)
+                except VesaliusError as error:
+                    if len(names) == 1:
+                        raise
+                    run.refuse(f"{system.name}, {kind}, seed {seed}", error)
+                    continue
                 seconds = time.perf_counter() - started
                 found = tuple(dataclasses.replace(c, seconds=seconds) for c in found)
                 for claim in found:

@@ -202,7 +202,9 @@ class MedImageInsight(System):
         raw = [_raw(cs) for cs in (train, validate, test)]
         votes, plain = (
             [
-                fit_probe("knn", x[0].astype(np.float64), sick["train"].astype(np.int64), [], classes=2).scores(v)[:, 1]
+                fit_probe("knn", x[0].astype(np.float64), sick["train"].astype(np.int64), [], classes=2, k=64).scores(
+                    v
+                )[:, 1]
                 for v in x[1:]
             ]
             for x in (of, raw)
