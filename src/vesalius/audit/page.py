@@ -52,6 +52,9 @@ TITLES = {
     "robustness": "Robustness to corruptions",
     "blind": "Without the image",
     "attributes": "What the embedding knows",
+    "pairs": "Probing pairs",
+    "prompts": "Other words, same cases",
+    "injection": "Words burned into the picture",
     "leakage": "Leakage between splits",
 }
 
@@ -66,6 +69,9 @@ def page(report: AuditReport) -> str:
         _robustness(report),
         _plain(report, "blind", "How far one gets without looking. Values near the model's own are a warning."),
         _attributes(report),
+        _plain(report, "pairs", "Only a model that looks gets both of a pair right; discrimination 0 is not looking."),
+        _prompts(report),
+        _plain(report, "injection", "How far a class name on the picture moves the answer, beyond neutral words."),
         _leakage(report),
         _skipped(report),
         _all_findings(report),
@@ -337,6 +343,20 @@ def _attributes(report: AuditReport) -> str:
     ]
     note = "Attributes read off the embedding by a linear probe, folds by patient. Knowing is no fault; using is."
     return _title("attributes", note) + forest(rows, reference=0.5, axis="AUROC of the probe")
+
+
+def _prompts(report: AuditReport) -> str:
+    data = report.sections.get("prompts")
+    if not data:
+        return ""
+    flips = data["flip_rate"]
+    note = (
+        f"AUROC of each wording alone; the best one picked on these cases would be overstated by {data['optimism']:.3f}"
+        + ("" if flips is None else f", and two wordings disagree on {flips:.1%} of decisions")
+        + "."
+    )
+    rows = [([k, _number(v)], k == data["worst"]) for k, v in sorted(data["by_prompt"].items(), key=lambda kv: -kv[1])]
+    return _title("prompts", note) + _table(("wording", "AUROC"), rows, (1,))
 
 
 def _leakage(report: AuditReport) -> str:

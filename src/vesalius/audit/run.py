@@ -13,10 +13,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit import blind, shortcuts
+from vesalius.audit import blind, shortcuts, words
 from vesalius.audit.corruptions import SEVERITIES, datasets, registry
 from vesalius.audit.finding import Finding, adjust, plain
 from vesalius.audit.gate import GateResult, check_gate, enforce, read_gate
+from vesalius.audit.injection import injection_audit
 from vesalius.audit.inputs import GROUP_ATTRIBUTES, Inputs, Scorer, display, gather, positive_column
 from vesalius.audit.leakage import leakage
 from vesalius.audit.robustness import Robustness, robustness
@@ -30,7 +31,10 @@ from vesalius.metrics.rates import rates_at
 
 __all__ = ["SECTIONS", "AuditReport", "audit"]
 
-SECTIONS = ("performance", "subgroups", "shortcuts", "robustness", "blind", "attributes", "leakage")
+SECTIONS = (
+    "performance", "subgroups", "shortcuts", "robustness", "blind", "attributes", "pairs", "prompts", "injection",
+    "leakage",
+)  # fmt: skip
 Values = dict[str, tuple[float, float | None, float | None]]
 
 
@@ -132,6 +136,7 @@ class _Run:
     skipped: dict[str, str] = field(default_factory=dict)
     sections: dict[str, Any] = field(default_factory=dict)
     pictures: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    vectors: npt.NDArray[np.float64] | None = None
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         if index not in self.pictures:
@@ -217,6 +222,9 @@ def audit(
         "robustness": lambda: _robustness(run, corruptions, severities, most_pictures),
         "blind": lambda: _blind(run),
         "attributes": lambda: _attributes(run, model),
+        "pairs": lambda: _pairs(run, model),
+        "prompts": lambda: _prompts(run, model, column),
+        "injection": lambda: _injection(run, model, target, column),
         "leakage": lambda: _leakage(run, train),
     }
     for name in SECTIONS:
@@ -446,6 +454,109 @@ def _attributes(run: _Run, model: Scorer) -> None:
     for f in found:
         run.values[f"attributes.{f.name.partition(':')[2]}"] = _triple(f)
     run.sections["attributes"] = [f.to_dict() for f in found]
+
+
+def _zero(model: Scorer) -> words.Zero | None:
+    """The sentences behind a zero-shot classifier, also when it goes by other class names."""
+    found = getattr(model, "zero_shot", model)
+    return found if isinstance(found, words.Zero) else None
+
+
+def _pairs(run: _Run, model: Scorer) -> None:
+    pairs = words.matched_pairs(run.inputs.y, run.inputs.attributes, run.inputs.patients, run.seed)
+    result = words.score_pairs(pairs, run.score, run.threshold)
+    best = result.corrected
+    run.values["pairs.set_accuracy"] = (result.set_accuracy, result.set_interval.low, result.set_interval.high)
+    run.values["pairs.discrimination"] = (best.value, best.interval.low, best.interval.high)
+    run.values["pairs.confusion"] = (result.confusion_all, None, None)
+    alike = float(np.mean([len(p.alike) for p in pairs]))
+    text = (
+        f"of {result.n} pairs of patients alike in {alike:.1f} attributes on average, {result.set_accuracy:.1%} have "
+        f"both answers right (chance 25 %), {result.confusion_all:.1%} get one answer twice; "
+        f"discrimination {best.value:.3f}"
+    )
+    run.findings.append(Finding("pairs", "pairs:matched", text, best.value, 0.0, best.interval, result.n))
+    run.sections["pairs"] = {"matched": result.to_dict()}
+    zero = _zero(model)
+    if zero is None:
+        run.skipped["pairs: labels asked about"] = "the model is not made of sentences, so it knows one label only"
+        return
+    try:
+        asked = words.ask_labels(run.inputs.cases, _vectors(run, zero), zero.embedder, run.seed)
+    except BadInputError as error:
+        run.skipped["pairs: labels asked about"] = str(error)
+        return
+    run.sections["pairs"]["asked"] = asked.to_dict()
+    corrected = asked.corrected_overall
+    if corrected is not None:
+        low, high = corrected.interval.low, corrected.interval.high
+        run.values["pairs.asked_accuracy"] = (asked.published_overall, None, None)
+        run.values["pairs.asked_discrimination"] = (corrected.value, low, high)
+        text = (
+            f"asked about a finding that is there and one that is not: both right on {asked.published_overall:.1%} of "
+            f"{corrected.n} images (a coin 25 %); discrimination {corrected.value:.3f}"
+        )
+        run.findings.append(
+            Finding("pairs", "pairs:asked", text, corrected.value, 0.0, corrected.interval, corrected.n)
+        )
+
+
+def _vectors(run: _Run, zero: words.Zero) -> npt.NDArray[np.float64]:
+    if run.vectors is None:
+        run.vectors = np.asarray(zero.embedder.embed(list(run.inputs.images)), dtype=np.float64)
+    return run.vectors
+
+
+def _prompts(run: _Run, model: Scorer, column: int) -> None:
+    zero = _zero(model)
+    if zero is None:
+        run.skipped["prompts"] = "the model is not made of sentences"
+        return
+    found = words.single_prompts(
+        run.inputs.y, _vectors(run, zero), zero, column, threshold=run.threshold, patients=_clusters(run),
+        seed=run.seed, resamples=min(run.resamples, 1000), level=run.level,
+    )  # fmt: skip
+    low, high = found.spread_interval.low, found.spread_interval.high
+    run.values["prompts.spread"] = (found.spread, low, high)
+    run.values["prompts.worst_auroc"] = (found.by_prompt[found.worst], None, None)
+    run.values["prompts.optimism"] = (found.optimism, None, None)
+    if found.flip_rate is not None:
+        run.values["prompts.flip_rate"] = (found.flip_rate, None, None)
+    text = (
+        f'{len(found.by_prompt)} wordings give AUROC {found.by_prompt[found.worst]:.3f} ("{found.worst}") to '
+        f'{found.by_prompt[found.best]:.3f} ("{found.best}")'
+    )
+    run.findings.append(Finding("prompts", "prompts:spread", text, found.spread, 0.0, found.spread_interval, found.n))
+    run.sections["prompts"] = found.to_dict()
+
+
+def _injection(run: _Run, model: Scorer, target: str, column: int) -> None:
+    if not run.inputs.flat:
+        run.skipped["injection"] = "the images are not single pictures"
+        return
+    index = [int(i) for i in run.inputs.one_a_patient(run.seed, 120)]
+    pictures = [run.picture(i) for i in index]
+    wanted = target.replace("_", " ")
+    zero = _zero(model)
+    named = (wanted, f"no {wanted}")
+    if zero is not None:
+        named = (zero.classes[column], next(c for k, c in enumerate(zero.classes) if k != column))
+
+    def predict(arrays: list[npt.NDArray[Any]], where: Sequence[int]) -> npt.NDArray[np.float64]:
+        return run.predict(arrays, [index[int(i)] for i in where])
+
+    y = run.inputs.y[index]
+    found = injection_audit(
+        pictures, y, predict, named, keys=[run.inputs.cases[i].id for i in index], threshold=run.threshold,
+        level=run.level, seed=run.seed,
+    )  # fmt: skip
+    if not found:
+        run.skipped["injection"] = "fewer than 10 patients of each class"
+        return
+    run.findings += found
+    for f in found:
+        run.values[f.name.replace(":", ".")] = _triple(f)
+        run.values[f"{f.name.replace(':', '.')}.flip_rate"] = (f.details["written"], None, None)
 
 
 def _leakage(run: _Run, train: CaseSet | None) -> None:

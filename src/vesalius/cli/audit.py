@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from vesalius.cases import CaseSet
 
 #: Same words as `audit.run.SECTIONS`, written here so that `--help` imports nothing.
-SECTIONS = ("performance", "subgroups", "shortcuts", "robustness", "blind", "attributes", "leakage")
+SECTIONS = (
+    "performance", "subgroups", "shortcuts", "robustness", "blind", "attributes", "pairs", "prompts", "injection",
+    "leakage",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,15 +107,19 @@ def _classifier(options: argparse.Namespace, cases: CaseSet, run: Run) -> tuple[
     positive: Any = options.positive if options.positive is not None else 1
     if isinstance(positive, str) and positive.lstrip("-").isdigit():
         positive = int(positive)
+    if options.labels is None and options.head is None and options.model.startswith("dir:"):
+        made = load(options.model, device=options.device, online=run.online)
+        if hasattr(made, "predict_proba"):  # a classifier of its own: nothing to fit
+            return made, cases, 0.5, positive
     if options.labels is not None:
         labels = [label.strip() for label in options.labels.split(",") if label.strip()]
-        model = load(options.model, device=options.device, online=run.online)
+        model = load(options.model, device=options.device, online=run.online, can="embed")
         shot = zero_shot(model, labels)
         # The audit looks the positive class up by the target's name or value: the first label stands for it.
         return _Renamed(shot, (str(positive), *labels[1:])), cases, 0.5, positive
     if options.head is not None:
         head = Head.load(options.head)
-        model = load(head.model, device=options.device, online=run.online)
+        model = load(head.model, device=options.device, online=run.online, can="embed")
         known = set(head.groups)
         unseen = cases.filter(lambda c: c.group not in known)
         left = sum(1 for c in cases if c.group in known)
@@ -120,7 +127,7 @@ def _classifier(options: argparse.Namespace, cases: CaseSet, run: Run) -> tuple[
             run.note(f"{left} case(s) left out: the head was fitted on their patients")
     else:
         half = cases.split({"fit": 0.5, "audit": 0.5}, seed=options.seed, stratify=options.target)
-        model = load(options.model, device=options.device, online=run.online)
+        model = load(options.model, device=options.device, online=run.online, can="embed")
         run.note("no --head: a head is fitted on half of the patients and audited on the other half")
         usable = half["fit"].filter(lambda c: target_value(c, options.target) is not None)
         head, unseen = fit(usable, options.target, model=model, seed=options.seed), half["audit"]
@@ -140,6 +147,8 @@ class _Renamed:
 
     def __init__(self, model: Any, classes: tuple[str, ...]) -> None:
         self.model, self.classes, self.name = model, classes, model.name
+        #: The sentences behind the classes, for the parts of an audit that change them.
+        self.zero_shot = model
 
     def predict_proba(self, images: Any) -> Any:
         return self.model.predict_proba(images)
