@@ -46,7 +46,7 @@ def test_without_a_model_words_still_find(lib, tmp_path, monkeypatch):
             again.search("words")
     loaded = []
 
-    def load(name):
+    def load(name, **_):
         loaded.append(name)
         return FakeEmbedder()
 
@@ -56,7 +56,7 @@ def test_without_a_model_words_still_find(lib, tmp_path, monkeypatch):
     with Library.open(tmp_path / "lib", "by name") as again:
         assert len(again) == 60
     assert loaded == ["fake", "by name"]
-    monkeypatch.setattr("vesalius.models.load", lambda _: FakeEmbedder(weights=3))
+    monkeypatch.setattr("vesalius.models.load", lambda *_, **__: FakeEmbedder(weights=3))
     with Library.open(tmp_path / "lib") as again, pytest.raises(UsageError, match="another version"):
         again.search("words that no search has embedded yet")
 
