@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.errors import BadInputError
+from vesalius.cases import Image
+from vesalius.errors import BadInputError, MissingError
 from vesalius.models.embedding import TowerEmbedder, batch_size_for
 from vesalius.models.manifest import Manifest
 from vesalius.models.minilm import DIM as TEXT_DIM
 from vesalius.models.minilm import MiniLM
 from vesalius.models.preprocess import ViewPreprocess
-from vesalius.models.protocols import AnyArray, FloatArray
+from vesalius.models.promptable import Encoded, PromptSegmenter
+from vesalius.models.protocols import AnyArray, FloatArray, Prompt, Segmentation
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
+from vesalius.nn.promptable import PromptableHead
 
 DIM = 384
 WEIGHTS = "nano.safetensors"
+#: The mask head, and the side of the square that it sees pictures at.
+SEGMENT_HEAD = "segment.head.safetensors"
+SEGMENT_SIDE = 256
+
+
+def segment_head() -> PromptableHead:
+    """Nano's mask head with untrained weights."""
+    return PromptableHead(dim=64)
 
 
 class NanoNet(nn.Module):
@@ -73,8 +85,9 @@ class Nano(TowerEmbedder):
                 "model's weights do not fit", item=str(folder / WEIGHTS), why=str(error)[:300]
             ) from error
         self.net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it alone
-        self.device = device
+        self.device, self.folder = device, folder
         self._text_tower: MiniLM | None = None
+        self._segmenter: PromptSegmenter | None = None
 
     @property
     def scale(self) -> float:
@@ -107,3 +120,41 @@ class Nano(TowerEmbedder):
     def patches(self, views: AnyArray) -> Pyramid:
         """Feature maps of `(n, 3, H, W)` 8-bit views, for mask and box heads."""
         return self.net.tower.pyramid(torch.from_numpy(views).to(self.device))
+
+    @property
+    def segmenter(self) -> PromptSegmenter:
+        """The mask head, read when first needed.
+
+        Raises:
+            MissingError: This folder has none.
+        """
+        if self._segmenter is None:
+            if not (self.folder / SEGMENT_HEAD).is_file():
+                raise MissingError(
+                    "model has no mask head", item=str(self.folder),
+                    fix="run `vesalius train nano-heads --data FOLDER --out FOLDER`",
+                )  # fmt: skip
+            head = segment_head()
+            _fill(head, self.folder / SEGMENT_HEAD)
+            head.requires_grad_(False).to(self.device)
+            self._segmenter = PromptSegmenter(self, head, SEGMENT_SIDE)
+        return self._segmenter
+
+    def encode(self, image: Image, index: int = 0) -> Encoded:
+        """The embedding of one picture, or of slice `index` of a volume, for any number of prompts."""
+        return self.segmenter.encode(image, index)
+
+    def restore(self, tensors: Mapping[str, AnyArray], size: tuple[int, int]) -> Encoded:
+        """Read back what `Encoded.to_tensors` gave."""
+        return self.segmenter.restore(tensors, size)
+
+    def segment(self, encoded: Any, prompt: Prompt) -> Segmentation:
+        """One mask for one prompt, at the picture's own size."""
+        return self.segmenter.segment(encoded, prompt)
+
+
+def _fill(head: nn.Module, path: Path) -> None:
+    try:
+        head.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except RuntimeError as error:
+        raise BadInputError("model's weights do not fit", item=str(path), why=str(error)[:300]) from error
