@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +18,11 @@ from vesalius.models.manifest import Manifest
 from vesalius.models.minilm import DIM as TEXT_DIM
 from vesalius.models.minilm import MiniLM
 from vesalius.models.preprocess import ViewPreprocess
-from vesalius.models.protocols import AnyArray, FloatArray
+from vesalius.models.protocols import AnyArray, FloatArray, Grounding
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
+
+if TYPE_CHECKING:
+    from vesalius.models.nano_ground import GroundHead
 
 DIM = 384
 WEIGHTS = "nano.safetensors"
@@ -73,7 +78,8 @@ class Nano(TowerEmbedder):
                 "model's weights do not fit", item=str(folder / WEIGHTS), why=str(error)[:300]
             ) from error
         self.net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it alone
-        self.device = device
+        self.folder, self.device = folder, device
+        self._ground_head: GroundHead | None = None
         self._text_tower: MiniLM | None = None
 
     @property
@@ -102,6 +108,22 @@ class Nano(TowerEmbedder):
     def encode_words(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """`(n, 384)` unit vectors of the shared space from word embeddings; gradients flow to the embeddings."""
         return self.net.text(self.text_tower.encode(embeddings, mask))
+
+    @property
+    def ground(self) -> Callable[..., list[Grounding]]:
+        """`ground(image, phrases, index=None)`: one answer a phrase (`models.nano_ground`); read when first needed.
+
+        Raises:
+            AttributeError: The folder has no box head: it cannot ground, and `hasattr` says so.
+        """
+        from vesalius.models import nano_ground
+
+        path = self.folder / nano_ground.FILE
+        if nano_ground.FILE not in self.manifest.files:
+            raise AttributeError(f"{self.name} has no {nano_ground.FILE}")
+        if self._ground_head is None:
+            self._ground_head = nano_ground.GroundHead.load(path, self)
+        return partial(self._ground_head.ground, self)
 
     @torch.inference_mode()
     def patches(self, views: AnyArray) -> Pyramid:
