@@ -21,6 +21,7 @@ MODULES: dict[str, str] = {
     "biomedcoop": "biomedcoop",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
+    "medrpg-taco": "medrpg",
 }
 
 
