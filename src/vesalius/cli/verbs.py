@@ -27,6 +27,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("index", "put images into a searchable library", "vesalius.cli.index"),
     Verb("search", "find cases by words, by image, by filter", "vesalius.cli.search"),
     Verb("classify", "classify images with no labels, or with a fitted head", "vesalius.cli.classify"),
+    Verb("ground", "find where in an image a phrase points", "vesalius.cli.ground"),
     Verb("fit", "fit a few-shot head and choose its operating point", "vesalius.cli.fit"),
     Verb("audit", "find out whether a classifier can be trusted, and hold it to a gate", "vesalius.cli.audit"),
     Verb("systems", "list the published systems and what their checks found", "vesalius.cli.systems"),

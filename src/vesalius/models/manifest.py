@@ -87,11 +87,15 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that changes the model's output: file hashes, preprocessing, kind."""
+        """SHA-256 over everything that changes the model's vectors: file hashes, preprocessing, kind.
+
+        Heads (`head-*`: boxes, masks) read the model but change no vector, so an index outlives a new head.
+        """
+        aside = {n for n in self.files if n == "held_out.json" or n.startswith("head-")}
         facts = {
             "kind": self.kind,
             "preprocess": dict(self.preprocess),
-            "files": {n: f["sha256"] for n, f in self.files.items() if not n.endswith(".md") and n != "held_out.json"},
+            "files": {n: f["sha256"] for n, f in self.files.items() if not n.endswith(".md") and n not in aside},
             "external": {role: e.sha256 for role, e in self.external.items()},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

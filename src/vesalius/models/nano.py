@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.cases import Image
-from vesalius.errors import BadInputError, MissingError
+from vesalius.errors import BadInputError
 from vesalius.models.embedding import TowerEmbedder, batch_size_for
 from vesalius.models.manifest import Manifest
 from vesalius.models.minilm import DIM as TEXT_DIM
 from vesalius.models.minilm import MiniLM
 from vesalius.models.preprocess import ViewPreprocess
-from vesalius.models.promptable import Encoded, PromptSegmenter
-from vesalius.models.protocols import AnyArray, FloatArray, Prompt, Segmentation
+from vesalius.models.protocols import AnyArray, FloatArray, Grounding, Segmentation
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
-from vesalius.nn.promptable import PromptableHead
+
+if TYPE_CHECKING:
+    from vesalius.models.nano_ground import GroundHead
+    from vesalius.models.promptable import Encoded, PromptSegmenter
 
 DIM = 384
 WEIGHTS = "nano.safetensors"
-#: The mask head, and the side of the square that it sees pictures at.
-SEGMENT_HEAD = "segment.head.safetensors"
-SEGMENT_SIDE = 256
-
-
-def segment_head() -> PromptableHead:
-    """Nano's mask head with untrained weights."""
-    return PromptableHead(dim=64)
 
 
 class NanoNet(nn.Module):
@@ -85,7 +79,8 @@ class Nano(TowerEmbedder):
                 "model's weights do not fit", item=str(folder / WEIGHTS), why=str(error)[:300]
             ) from error
         self.net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it alone
-        self.device, self.folder = device, folder
+        self.folder, self.device = folder, device
+        self._ground_head: GroundHead | None = None
         self._text_tower: MiniLM | None = None
         self._segmenter: PromptSegmenter | None = None
 
@@ -116,6 +111,22 @@ class Nano(TowerEmbedder):
         """`(n, 384)` unit vectors of the shared space from word embeddings; gradients flow to the embeddings."""
         return self.net.text(self.text_tower.encode(embeddings, mask))
 
+    @property
+    def ground(self) -> Callable[..., list[Grounding]]:
+        """`ground(image, phrases, index=None)`: one answer a phrase (`models.nano_ground`); read when first needed.
+
+        Raises:
+            AttributeError: The folder has no box head: it cannot ground, and `hasattr` says so.
+        """
+        from vesalius.models import nano_ground
+
+        path = self.folder / nano_ground.FILE
+        if nano_ground.FILE not in self.manifest.files:
+            raise AttributeError(f"{self.name} has no {nano_ground.FILE}")
+        if self._ground_head is None:
+            self._ground_head = nano_ground.GroundHead.load(path, self)
+        return partial(self._ground_head.ground, self)
+
     @torch.inference_mode()
     def patches(self, views: AnyArray) -> Pyramid:
         """Feature maps of `(n, 3, H, W)` 8-bit views, for mask and box heads."""
@@ -126,35 +137,27 @@ class Nano(TowerEmbedder):
         """The mask head, read when first needed.
 
         Raises:
-            MissingError: This folder has none.
+            AttributeError: The folder has none: it cannot segment, and `hasattr` says so.
         """
+        from vesalius.models import nano_segment
+
+        if nano_segment.FILE not in self.manifest.files:
+            raise AttributeError(f"{self.name} has no {nano_segment.FILE}")
         if self._segmenter is None:
-            if not (self.folder / SEGMENT_HEAD).is_file():
-                raise MissingError(
-                    "model has no mask head", item=str(self.folder),
-                    fix="run `vesalius train nano-heads --data FOLDER --out FOLDER`",
-                )  # fmt: skip
-            head = segment_head()
-            _fill(head, self.folder / SEGMENT_HEAD)
-            head.requires_grad_(False).to(self.device)
-            self._segmenter = PromptSegmenter(self, head, SEGMENT_SIDE)
+            self._segmenter = nano_segment.load_segmenter(self.folder / nano_segment.FILE, self)
         return self._segmenter
 
-    def encode(self, image: Image, index: int = 0) -> Encoded:
-        """The embedding of one picture, or of slice `index` of a volume, for any number of prompts."""
-        return self.segmenter.encode(image, index)
+    @property
+    def encode(self) -> Callable[..., Encoded]:
+        """`encode(image, index=0)`: a picture, or a slice of a volume, for any number of prompts."""
+        return self.segmenter.encode
 
-    def restore(self, tensors: Mapping[str, AnyArray], size: tuple[int, int]) -> Encoded:
-        """Read back what `Encoded.to_tensors` gave."""
-        return self.segmenter.restore(tensors, size)
+    @property
+    def restore(self) -> Callable[..., Encoded]:
+        """`restore(tensors, size)`: what `Encoded.to_tensors` gave."""
+        return self.segmenter.restore
 
-    def segment(self, encoded: Any, prompt: Prompt) -> Segmentation:
-        """One mask for one prompt, at the picture's own size."""
-        return self.segmenter.segment(encoded, prompt)
-
-
-def _fill(head: nn.Module, path: Path) -> None:
-    try:
-        head.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except RuntimeError as error:
-        raise BadInputError("model's weights do not fit", item=str(path), why=str(error)[:300]) from error
+    @property
+    def segment(self) -> Callable[..., Segmentation]:
+        """`segment(encoded, prompt)`: one mask for one prompt, at the picture's own size."""
+        return self.segmenter.segment

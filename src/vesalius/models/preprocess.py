@@ -22,6 +22,7 @@ from vesalius.errors import BadInputError
 from vesalius.io.display import to_display
 
 AnyArray = npt.NDArray[Any]
+U8 = npt.NDArray[np.uint8]
 Fit = Literal["squeeze", "crop"]
 _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 #: Raised when the code below gives other values for the same fields.
@@ -121,6 +122,23 @@ class ViewPreprocess:
             raise BadInputError(
                 "cannot read preprocessing", item=json.dumps(dict(data))[:200], why=str(error)
             ) from error
+
+
+def display_view(image: Image, index: int | None = None) -> U8:
+    """`(H, W, 3)` of a picture, or of one slice or frame (the middle one when not said), as a screen shows it.
+
+    Raises:
+        BadInputError: There is no such slice, or the image cannot be shown.
+    """
+    shown = to_display(image.pixels(), image)
+    if image.kind != "2d":
+        at = len(shown) // 2 if index is None else index
+        if not 0 <= at < len(shown):
+            raise BadInputError("no such slice", item=str(at), why=f"the image has slices 0 to {len(shown) - 1}")
+        shown = shown[at]
+    if shown.ndim == 2:
+        shown = shown[..., None]
+    return np.ascontiguousarray(np.broadcast_to(shown[..., :3], (*shown.shape[:2], 3)))
 
 
 def _choose(image: Image, most: int) -> AnyArray:

@@ -22,6 +22,7 @@ MODULES: dict[str, str] = {
     "imis-bench": "imis",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
+    "medrpg-taco": "medrpg",
 }
 
 

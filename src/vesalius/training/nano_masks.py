@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from vesalius.cases import Case
 from vesalius.cases.geometry import Mask
 from vesalius.errors import MissingError
 from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.segmentation import dice as dice_of
-from vesalius.models.nano import SEGMENT_HEAD, SEGMENT_SIDE, Nano, segment_head
+from vesalius.models.nano import Nano
+from vesalius.models.nano_segment import FILE, SIDE, new_head, save_head
 from vesalius.models.promptable import PromptSegmenter
 from vesalius.models.protocols import Prompt
 from vesalius.sources.open_sets import read_layout
@@ -80,9 +80,9 @@ def train_masks(
     """
     recipe = recipe or HeadRecipe()
     torch.manual_seed(recipe.seed)
-    head = segment_head()
+    head = new_head()
     for side, steps, rate in (
-        (SEGMENT_SIDE // 2, recipe.small, recipe.learning_rate), (SEGMENT_SIDE, recipe.large, recipe.learning_rate / 2)
+        (SIDE // 2, recipe.small, recipe.learning_rate), (SIDE, recipe.large, recipe.learning_rate / 2)
     ):  # fmt: skip
         cases = _training_cases(data, held, recipe, side)
         targets = gather(cases, base, side, unnamed=granules, slices=3, most=10, seed=recipe.seed)
@@ -95,10 +95,8 @@ def train_masks(
             weights={"focal": FOCAL},
         )  # fmt: skip
         train_loop(head, step, plan, seconds=seconds, say=say, device=base.device)
-    # Half precision loses nothing that can be measured and halves what ships.
-    save_file({k: v.detach().cpu().half().contiguous() for k, v in head.state_dict().items()}, out / SEGMENT_HEAD)
-    (out / SEGMENT_HEAD).chmod(0o644)
-    return out / SEGMENT_HEAD
+    save_head(head, out / FILE, base)
+    return out / FILE
 
 
 def _odds(targets: Targets, real: frozenset[str]) -> npt.NDArray[np.float64]:
@@ -189,4 +187,4 @@ def _interval(values: Sequence[float], groups: Sequence[str]) -> list[float]:
 def write_figures(out: Path, figures: dict[str, Any], recipe: HeadRecipe) -> None:
     """Keep the figures beside the model, for its card."""
     text = json.dumps({"recipe": asdict(recipe), "held_out": figures}, indent=1)
-    (out / "segment.figures.json").write_text(text + "\n", "utf-8")
+    (out / "head-segment.json").write_text(text + "\n", "utf-8")
