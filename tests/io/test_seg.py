@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
+import warnings
 
 import highdicom as hd
 import numpy as np
@@ -14,7 +15,7 @@ from dicom_makers import bundled, dicom_bytes, save_all, volume_series
 from pydicom.sr.codedict import codes
 
 from vesalius.cases import Affine, Image
-from vesalius.errors import BadInputError, UsageError
+from vesalius.errors import BadInputError, UsageError, VesaliusError
 from vesalius.io import read, write
 from vesalius.io.seg import Algorithm, Segment, segmentation, write_seg
 from vesalius.io.seg_codes import _table, property_codes
@@ -189,6 +190,24 @@ def test_a_series_in_an_archive_is_referred_to(tmp_path):
     np.testing.assert_array_equal(region.geometry.to_array(), mask)
 
 
+def test_uneven_slices_go_where_they_refer_to(tmp_path):
+    slices = volume_series(5)
+    slices[4].ImagePositionPatient = [*slices[4].ImagePositionPatient[:2], 99.0]
+    (case,) = read(save_all(slices[::-1], tmp_path / "series"), workers=1)
+    (image,) = case.images
+    assert image.affine is None
+    mask = blob((5, 8, 10))
+    path = write_seg(tmp_path / "s.dcm", image, [Segment("", mask)], ALGORITHM)
+    (region,) = read_seg(path, image)
+    np.testing.assert_array_equal(region.geometry.to_array(), mask)
+    (tmp_path / "other").mkdir()
+    others = volume_series(5, seed="other")
+    others[4].ImagePositionPatient = slices[4].ImagePositionPatient
+    (case,) = read(save_all(others, tmp_path / "other"), workers=1)
+    with pytest.raises(BadInputError, match="refers to no slice"):
+        read_seg(path, case.images[0])
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_slices_without_a_thickness_are_read_by_others(n, tmp_path):
     slices = volume_series(n)
@@ -204,7 +223,9 @@ def test_slices_without_a_thickness_are_read_by_others(n, tmp_path):
 
 def film(tmp_path) -> Image:
     ds = write.secondary_capture(np.arange(20, dtype=np.uint16).reshape(4, 5), modality="DX")
-    ds.StudyTime, ds.PixelSpacing, ds.FrameOfReferenceUID = "15:18:59", [0.2, 0.2], "1.2.3"
+    ds.PixelSpacing, ds.FrameOfReferenceUID = [0.2, 0.2], "1.2.3"
+    with warnings.catch_warnings(action="ignore"):
+        ds.StudyTime = "15:18:59"  # as files of before 1993 write it
     (tmp_path / "film.dcm").write_bytes(dicom_bytes(ds))
     (case,) = read(tmp_path / "film.dcm", workers=1)
     return case.images[0]
@@ -256,6 +277,30 @@ def test_a_seg_of_another_grid_is_refused(tmp_path):
     cut.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(BadInputError):
         read_seg(cut, volume(oblique()))
+
+
+def test_a_damaged_seg_gives_named_errors_only(tmp_path):
+    image = volume(oblique())
+    whole = write_seg(tmp_path / "s.dcm", image, [Segment("a", blob()), Segment("b", blob(seed=1))], ALGORITHM)
+    data = whole.read_bytes()
+    rng = np.random.default_rng(0)
+    bad = tmp_path / "bad.dcm"
+    messages, shapes = [], []
+    for n in range(150):
+        if n % 3:
+            damaged = np.frombuffer(data, np.uint8).copy()
+            at = rng.integers(132, len(damaged), 1 + n % 7)
+            damaged[at] = rng.integers(0, 256, len(at))
+            bad.write_bytes(damaged.tobytes())
+        else:
+            bad.write_bytes(data[: rng.integers(0, len(data))])
+        try:
+            shapes += [r.geometry.shape for r in read_seg(bad, image)]
+        except VesaliusError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all("bad.dcm" in m for m in messages)
+    assert set(shapes) == {SHAPE}
 
 
 def test_a_seg_by_others_is_read(tmp_path):
