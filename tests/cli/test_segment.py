@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from PIL import Image as Pillow
 
-from tests.fake_segmenter import FakeSegmenter
+from tests.models.fakes import FakeSegmenter
 from vesalius.cases import Affine
 from vesalius.cases.geometry import geometry_from_dict
 from vesalius.errors import MissingError

@@ -143,7 +143,19 @@ def test_a_volume_without_headers_names_nobody_and_keeps_one_study():
     assert one.SOPInstanceUID != two.SOPInstanceUID
     other = segmentation(volume(oblique(), seed=1), [Segment("", blob())], ALGORITHM)
     assert other.FrameOfReferenceUID != one.FrameOfReferenceUID
-    assert not list(one.iterall()) or all(e.keyword != "ReferencedSOPInstanceUID" for e in one.iterall())
+    moved = volume(oblique(-1))
+    assert moved.content_hash() == image.content_hash()
+    assert segmentation(moved, [Segment("", blob())], ALGORITHM).FrameOfReferenceUID != one.FrameOfReferenceUID
+    assert all(e.keyword != "ReferencedSOPInstanceUID" for e in one.iterall())
+
+
+def test_an_empty_mask_stays_empty(tmp_path):
+    image = volume(oblique())
+    empty, full = np.zeros(SHAPE, bool), np.ones(SHAPE, bool)
+    for masks in ([empty], [empty, full], [full, empty]):
+        path = write_seg(tmp_path / "s.dcm", image, [Segment("", m) for m in masks], ALGORITHM)
+        assert [r.geometry.area for r in read_seg(path, image)] == [int(m.sum()) for m in masks]
+        hd.seg.segread(path)
 
 
 def test_slices_of_a_series_are_referred_to(tmp_path):
@@ -265,6 +277,18 @@ def test_what_cannot_carry_a_seg_says_so(tmp_path):
     (case,) = read(tmp_path / "x.dcm", workers=1)
     with pytest.raises(BadInputError, match="StudyInstanceUID"):
         segmentation(case.images[0], [Segment("", blob((4, 5)))], ALGORITHM)
+
+
+def test_no_message_quotes_a_patient(tmp_path):
+    ds = write.secondary_capture(np.zeros((4, 5), np.uint8))
+    with warnings.catch_warnings(action="ignore"):
+        ds.PatientName, ds.PatientBirthDate = "Doe Jane", "born 1950"
+    (tmp_path / "x.dcm").write_bytes(dicom_bytes(ds))
+    (case,) = read(tmp_path / "x.dcm", workers=1)
+    with warnings.catch_warnings(action="error"), pytest.raises(BadInputError) as caught:
+        segmentation(case.images[0], [Segment("", blob((4, 5)))], ALGORITHM)
+    assert "1950" not in str(caught.value)
+    assert "Doe" not in str(caught.value)
 
 
 def test_a_seg_of_another_grid_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from tests.fake_segmenter import FakeSegmenter
+from tests.models.fakes import FakeSegmenter
 from vesalius.cases import Image
 from vesalius.errors import UsageError
 from vesalius.models.embedding_cache import EmbeddingCache, encode_once, look_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.fake_segmenter import FakeSegmenter
+from tests.models.fakes import FakeSegmenter
 from vesalius.cases import Image
 from vesalius.cases.geometry import Box
 from vesalius.errors import UsageError

@@ -3,12 +3,13 @@
 Three kinds of image can carry one. Slices (or frames) of a DICOM object: the SEG belongs to the same patient, study
 and frame of reference and refers to each of them. A single DICOM picture without a place in the patient, such as a
 chest film: the SEG refers to it and says no more about where it is. A volume with an affine and no DICOM header: the
-SEG gets a study and a frame of reference of its own, made from the image's content, and no patient.
+SEG gets a study and a frame of reference of its own, made from the image's content and place, and no patient.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ from vesalius.io.dicom_parse import load, quiet
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pixels import open_files
 from vesalius.io.seg_codes import Code, property_codes
-from vesalius.io.wire import as_error
 from vesalius.io.write import series
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _MAY_BE_EMPTY = (
 _MUST_BE_THERE = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 #: What pydicom and highdicom raise over headers that make no sense.
 _FAULTS = (ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, OverflowError)
+#: Cosine that keeps the last of 512 columns within a twentieth of a pixel of its place.
+_RIGHT_ANGLE = 1e-4
 #: Characters of a long string (LO, PS3.5 6.2).
 _LONG_STRING = 64
 
@@ -97,8 +99,7 @@ def segmentation(
         limits: Budgets for reading the headers.
 
     Raises:
-        UsageError: No segment, a mask of another shape, or an image that no SEG can refer to: a picture with neither
-            a DICOM header nor an affine, a loop, an affine whose rows and columns are not perpendicular.
+        UsageError: No segment, a mask of another shape, or an image that no SEG can refer to (`require_carrier`).
         BadInputError: The source's headers lack what a SEG must repeat.
     """
     masks = _stacked(image, segments)
@@ -108,24 +109,36 @@ def segmentation(
     try:
         return _of_dicom(image, masks, segments, algorithm, limits or DEFAULT)
     except _FAULTS as error:
-        raise as_error(error, _name(image), "cannot write a DICOM SEG of this image") from error
+        why = _without_values(error)
+        raise BadInputError("cannot write a DICOM SEG of this image", item=_name(image), why=why) from error
 
 
 def require_carrier(image: Image) -> None:
     """Refuse an image that no SEG can refer to, before anything is spent on its masks.
 
     Raises:
-        UsageError: A picture with neither a DICOM header nor an affine, or a loop.
+        UsageError: A picture with neither a DICOM header nor an affine, a loop, or an affine whose rows and columns are
+            not perpendicular.
     """
     fix = "ask for png, json or nifti"
     if image.kind == "video":
         raise UsageError("a loop's frames have no place in a DICOM SEG", item=_name(image), fix=fix)
-    if image.affine is None and not _from_dicom(image):
+    if _from_dicom(image):
+        return
+    if image.affine is None:
         raise UsageError(
             "a DICOM SEG needs a DICOM image or a place in the patient",
             item=_name(image),
             why="the image has neither DICOM headers nor an affine",
             fix=fix,
+        )
+    m = image.affine.matrix[:3, :3] / image.affine.spacing
+    if abs(float(m[:, 1] @ m[:, 2])) > _RIGHT_ANGLE:
+        raise UsageError(
+            "a DICOM SEG needs rows and columns at right angles",
+            item=_name(image),
+            why=f"their cosine is {float(m[:, 1] @ m[:, 2]):.3g}",
+            fix="resample the image, or ask for nifti",
         )
 
 
@@ -159,18 +172,12 @@ def _of_volume(
     m = affine.matrix[:3]
     _, rows, columns = affine.spacing
     along_row, down_column = m[:, 2] / columns, m[:, 1] / rows
-    if abs(float(along_row @ down_column)) > 1e-4:
-        raise UsageError(
-            "a DICOM SEG needs rows and columns at right angles",
-            item=_name(image),
-            why=f"their cosine is {float(along_row @ down_column):.3g}",
-            fix="resample the image, or ask for nifti",
-        )
     # Not the step's length where slices are sheared, and the same for grids of either hand: frames say where they are.
     gap = abs(float(np.cross(along_row, down_column) @ m[:, 0]))
     positions = affine.to_patient([(k, 0, 0) for k in range(len(masks))])
     # highdicom takes study and frame of reference from a source image; this one is taken out again below.
-    blank = series(np.zeros((1, *masks.shape[1:3]), np.int16), affine, uid_seed=f"vesalius/{image.content_hash()}")
+    seed = f"vesalius/{image.content_hash()}/{affine.to_dict()}"
+    blank = series(np.zeros((1, *masks.shape[1:3]), np.int16), affine, uid_seed=seed)
     ds = _written(
         blank,
         masks,
@@ -205,7 +212,7 @@ def _written(
         with quiet():
             ds: Dataset = hd.seg.Segmentation(
                 source_images=sources,
-                pixel_array=masks.astype(np.uint8),
+                pixel_array=masks.view(np.uint8),
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[_described(n, s.label, algorithm) for n, s in enumerate(segments, 1)],
                 # Two runs are two instances even when their masks agree: they differ in the time they carry.
@@ -224,9 +231,11 @@ def _written(
             )
     except _FAULTS as error:
         raise BadInputError(
-            "cannot write a DICOM SEG of this image", item=item, why=f"{type(error).__name__}: {error}",
+            "cannot write a DICOM SEG of this image",
+            item=item,
+            why=_without_values(error),
             fix="ask for png, json or nifti",
-        ) from error  # fmt: skip
+        ) from error
     shared = ds.SharedFunctionalGroupsSequence[0]
     if "PlaneOrientationSequence" not in shared:  # a film says how it lies as its source does (PS3.3 C.7.6.1.1.1)
         ds.PatientOrientation = sources[0].get("PatientOrientation") or ""
@@ -274,6 +283,12 @@ def _text(text: str) -> str:
     return " ".join(text.replace("\\", "/").split())[:_LONG_STRING].strip()
 
 
+def _without_values(error: Exception) -> str:
+    """What went wrong, without the values that such messages quote: one may be a name or a date of birth."""
+    text = str(error) if isinstance(error, AttributeError) else re.sub(r"(['\"]).*\1", "(a value)", str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
+
+
 def _complete(ds: Dataset, item: str) -> Dataset:
     """A source header that holds everything a SEG repeats; what may be empty is."""
     lacking = [k for k in _MUST_BE_THERE if not ds.get(k)]
@@ -290,7 +305,8 @@ def _complete(ds: Dataset, item: str) -> Dataset:
     if "ImagePositionPatient" in ds and "SliceThickness" not in ds:
         ds.SliceThickness = None
     # Dots and colons are of the standard before DICOM, still met and still to be read (PS3.5 6.2).
-    ds.StudyDate, ds.StudyTime = str(ds.StudyDate).replace(".", ""), str(ds.StudyTime).replace(":", "")
+    for keyword, mark in (("StudyDate", "."), ("PatientBirthDate", "."), ("StudyTime", ":")):
+        setattr(ds, keyword, str(ds.get(keyword) or "").replace(mark, ""))
     return ds
 
 
