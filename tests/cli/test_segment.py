@@ -74,8 +74,9 @@ def test_a_click_gives_a_mask_picture_and_json(model, picture, run, tmp_path):
     assert said["image"]["content_sha256"] == case.images[0].content_hash()
     assert said["model"] == {"name": "fake", "fingerprint": "f" * 64}
     overlay = np.asarray(Pillow.open(tmp_path / "o" / "overlay.png"))
-    assert overlay.shape == (60, 90, 3)
-    assert (overlay[20, 30] != 200).any()
+    assert overlay.shape == (300, 450, 3)  # enlarged five times
+    assert (overlay[100, 150] != 200).any()
+    assert (overlay[225, 350] == 200).all()  # the other square is not part of it
     manifest = json.loads((tmp_path / "o" / "run.json").read_text())
     assert "mask" not in manifest["result"]["masks"][0]
     assert {"mask-1.png", "overlay.png", "segmentation.json"} == set(manifest["result"]["files"])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Version of `segmentation.json`.
 SCHEMA = 1
+#: Short side in pixels below which an overlay is enlarged.
+_LEGIBLE = 256
 FORMATS = ("png", "json", "nifti", "seg")
 
 
@@ -340,10 +342,14 @@ def _write(
 
 
 def _overlay(image: Image, at: int | None, found: Sequence[Found]) -> Any:
+    """Masks and prompts over the picture; a small one is enlarged by a whole number, or its names would cover it."""
     from vesalius.io.display import to_display, to_rgb
     from vesalius.io.overlay import draw_overlay
 
     shown = to_display(image.pixels(), image)
     picture = to_rgb(shown if at is None else shown[at], str(image.uri or "array"))
-    boxes = [(f.label, f.prompt.box) for f in found if f.prompt.box is not None]
-    return draw_overlay(picture, [(f.label, f.flat) for f in found], boxes, found[0].prompt.points)
+    n = max(1, math.ceil(_LEGIBLE / min(picture.shape[:2])))
+    boxes = [(f.label, f.prompt.box.scaled(n, n)) for f in found if f.prompt.box is not None]
+    points = [(x * n, y * n, label) for x, y, label in found[0].prompt.points]
+    masks = [(f.label, f.flat.repeat(n, 0).repeat(n, 1)) for f in found]
+    return draw_overlay(picture.repeat(n, 0).repeat(n, 1), masks, boxes, points)
