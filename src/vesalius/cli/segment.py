@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vesalius.cases import Case, Image
-from vesalius.cases.geometry import Box, Mask
+from vesalius.cases.geometry import Mask
 from vesalius.cli.common import Run, add_flags
 from vesalius.errors import BadInputError, UsageError
 
@@ -84,14 +84,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, run: Run) -> None:
     """Segment, and write what was asked for."""
     formats = _formats(options, run)
-    prompts = _prompts(options)
+    from vesalius.cli.prompts import check_inside, read_prompts
+
+    prompts = read_prompts(options)
     if not 0 <= options.lost <= 1:
         raise UsageError("a score is between 0 and 1", item=f"--lost {options.lost:g}")
     case, image = _one_image(options, run)
     at = _slice(options, image, run)
     image = image.with_array(image.pixels())
     for prompt in prompts:
-        _check_inside(prompt, _plane(image))
+        check_inside(prompt, _plane(image))
     if "seg" in formats:
         from vesalius.io.seg import require_carrier
 
@@ -127,71 +129,6 @@ def _formats(options: argparse.Namespace, run: Run) -> list[str]:
     if run.out is None and not options.json:
         raise UsageError("masks need a folder", fix="give --out DIR (or --json, to have them on stdout)")
     return names
-
-
-def _prompts(options: argparse.Namespace) -> list[Prompt]:
-    """One prompt a target: clicks and box are about one; each of several names is a target of its own."""
-    from vesalius.models.protocols import Prompt
-
-    points = tuple(_point(text) for text in options.point)
-    names = [name.strip() for name in options.text]
-    if not all(names):
-        raise UsageError("a name is empty", item="--text")
-    if len(options.box) > 1:
-        raise UsageError("more than one box", item=options.box[1], fix="run it once for each target")
-    box = _box(options.box[0]) if options.box else None
-    if len(names) > 1 and (points or box):
-        raise UsageError(
-            "clicks and box belong to one target", item=", ".join(names), fix="run it once for each --text"
-        )
-    if not (points or box or names):
-        raise UsageError("segment what?", fix="give --point, --box or --text")
-    return [Prompt(points, box, name) for name in names or [""]]
-
-
-def _numbers(flag: str, text: str, counts: Sequence[int], form: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in counts:
-        raise UsageError("cannot read the numbers", item=f"{flag} {text}", fix=f"write {flag} {form}")
-    if not all(map(math.isfinite, values)):
-        raise UsageError("a coordinate is not finite", item=f"{flag} {text}")
-    return values
-
-
-def _point(text: str) -> tuple[float, float, int]:
-    values = _numbers("--point", text, (2, 3), "X,Y or X,Y,LABEL")
-    label = values[2] if len(values) == 3 else 1.0
-    if label not in (0.0, 1.0):
-        raise UsageError(
-            "a click's label is 1 or 0", item=f"--point {text}", fix="use 1 inside the target and 0 outside"
-        )
-    return values[0], values[1], int(label)
-
-
-def _box(text: str) -> Box:
-    x0, y0, x1, y1 = _numbers("--box", text, (4,), "X0,Y0,X1,Y1")
-    if x1 <= x0 or y1 <= y0:
-        raise UsageError(
-            "box is inside out or empty",
-            item=f"--box {text}",
-            fix="write x0,y0,x1,y1 with x0 < x1, y0 < y1 (y downwards)",
-        )
-    return Box(x0, y0, x1, y1)
-
-
-def _check_inside(prompt: Prompt, size: tuple[int, int]) -> None:
-    height, width = size
-    for x, y, _ in prompt.points:
-        if not (0 <= x < width and 0 <= y < height):
-            raise UsageError("click is outside the image", item=f"--point {x:g},{y:g}", why=f"it is {width} x {height}")
-    b = prompt.box
-    if b is not None and not (b.x0 >= 0 and b.y0 >= 0 and b.x1 <= width and b.y1 <= height):
-        raise UsageError(
-            "box leaves the image", item=f"--box {b.x0:g},{b.y0:g},{b.x1:g},{b.y1:g}", why=f"it is {width} x {height}"
-        )
 
 
 def _one_image(options: argparse.Namespace, run: Run) -> tuple[Case, Image]:
