@@ -29,6 +29,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("classify", "classify images with no labels, or with a fitted head", "vesalius.cli.classify"),
     Verb("ground", "find where in an image a phrase points", "vesalius.cli.ground"),
     Verb("fit", "fit a few-shot head and choose its operating point", "vesalius.cli.fit"),
+    Verb("segment", "segment what clicks, a box or a name point at", "vesalius.cli.segment"),
     Verb("audit", "find out whether a classifier can be trusted, and hold it to a gate", "vesalius.cli.audit"),
     Verb("systems", "list the published systems and what their checks found", "vesalius.cli.systems"),
     Verb("train", "train a model that ships or a published system", "vesalius.cli.train"),

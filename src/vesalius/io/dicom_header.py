@@ -89,7 +89,8 @@ def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str,
         raise BadInputError("DICOM object holds no image", item=item, why=kind)
     if modality == "SEG" or get.integer("TotalPixelMatrixColumns"):
         what = "a segmentation" if modality == "SEG" else "a tiled whole-slide image"
-        raise BadInputError("DICOM object is not read as an image", item=item, why=f"it is {what}")
+        fix = "read it into its image's grid with vesalius.io.seg_read.read_seg" if modality == "SEG" else ""
+        raise BadInputError("DICOM object is not read as an image", item=item, why=f"it is {what}", fix=fix)
     frames, samples = get.integer("NumberOfFrames"), get.integer("SamplesPerPixel") or 1
     frames = 1 if frames is None else frames
     bits = get.integer("BitsAllocated") or 8

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Image
+from vesalius.errors import BadInputError
 
 AnyArray = npt.NDArray[Any]
 #: Shares of the values below and above which the window ends when the header gives none.
@@ -45,6 +46,25 @@ def to_display(
     else:
         out = _scaled(array, *_ends(array))
     return 255 - out if meta.get("photometric") == "MONOCHROME1" else out
+
+
+def to_rgb(view: AnyArray, item: str = "array") -> AnyArray:
+    """One picture as `(H, W, 3)`: grey three times, transparency left out.
+
+    Args:
+        view: `(H, W)` or `(H, W, C)` with 1 to 4 channels.
+        item: Name for messages.
+
+    Raises:
+        BadInputError: Another shape.
+    """
+    if view.ndim == 2:
+        view = view[..., None]
+    if view.ndim != 3 or view.shape[-1] not in (1, 2, 3, 4):
+        raise BadInputError("image cannot be shown as grey or RGB", item=item, why=f"shape {view.shape}")
+    if view.shape[-1] in (1, 2):
+        return np.repeat(view[..., :1], 3, axis=-1)
+    return np.ascontiguousarray(view[..., :3])
 
 
 def _is_colour(array: AnyArray, image: Image | None) -> bool:

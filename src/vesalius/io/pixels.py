@@ -53,14 +53,40 @@ def read_pixels(image: Image, limits: Limits | None = None) -> AnyArray:
     return array
 
 
-def _read(image: Image, path: Path, name: str, limits: Limits) -> AnyArray:
+def open_files(image: Image, limits: Limits) -> Iterator[tuple[int, BinaryIO, str]]:
+    """Each file (or archive member) that an image on disk is made of: its place in the stack, stream, name.
+
+    A stream is closed when the next one is asked for; members of an archive come in the archive's order.
+
+    Raises:
+        MissingError: One is gone.
+    """
+    path, name = image.path, str(image.uri)
+    if path is None:
+        raise BadInputError("image is not on disk")
     files, members = image.meta.get("files"), image.meta.get("members")
     if files:
-        return _volume(image, _opened(path, files, name, limits), len(files), name, limits)
-    if members and len(members) > 1:
-        return _volume(image, _unpacked(path, members, name, limits), len(members), name, limits)
+        yield from _opened(path, files, name, limits)
+    elif members and len(members) > 1:
+        yield from _unpacked(path, members, name, limits)
+    else:
+        blob = _blob(image, path, name)
+        with blob.open(limits) as stream:
+            yield 0, stream, blob.name
+
+
+def _blob(image: Image, path: Path, name: str) -> Blob:
+    members = image.meta.get("members")
     member = str(image.meta.get("member", "") or (members[0] if members else ""))
-    blob = Blob(path, member, f"{name}!{member}" if member else name)
+    return Blob(path, member, f"{name}!{member}" if member else name)
+
+
+def _read(image: Image, path: Path, name: str, limits: Limits) -> AnyArray:
+    files, members = image.meta.get("files"), image.meta.get("members")
+    count = len(files or members or ())
+    if files or count > 1:
+        return _volume(image, open_files(image, limits), count, name, limits)
+    blob = _blob(image, path, name)
     with blob.open(limits) as stream:
         fmt = sniff(stream.read(HEAD), blob, limits)
         stream.seek(0)

@@ -115,7 +115,7 @@ def series(
     out = []
     for n, plane in enumerate(array):
         ds = _dataset(_CLASSES[modality], seed, modality, f"{n}")
-        ds.FrameOfReferenceUID = _uid(f"{seed}/frame")
+        ds.FrameOfReferenceUID = uid_from(f"{seed}/frame")
         ds.InstanceNumber = n + 1
         ds.ImageOrientationPatient = [_ds(c) for c in cosines]
         ds.ImagePositionPatient = [_ds(p) for p in affine.to_patient((n, 0, 0))]
@@ -132,8 +132,8 @@ def _dataset(sop_class: str, seed: str, modality: str, n: str = "0") -> Dataset:
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
     ds = Dataset()
-    ds.SOPClassUID, ds.SOPInstanceUID = UID(sop_class), UID(_uid(f"{seed}/{n}"))
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(f"{seed}/study"), _uid(f"{seed}/series")
+    ds.SOPClassUID, ds.SOPInstanceUID = UID(sop_class), UID(uid_from(f"{seed}/{n}"))
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = uid_from(f"{seed}/study"), uid_from(f"{seed}/series")
     ds.Modality = modality
     ds.PatientName = ds.PatientID = ds.PatientBirthDate = ds.PatientSex = ""
     ds.StudyDate = ds.StudyTime = ds.AccessionNumber = ds.ReferringPhysicianName = ds.StudyID = ""
@@ -158,7 +158,8 @@ def _set_pixels(ds: Dataset, array: AnyArray) -> None:
     ds["PixelData"].VR = "OB" if bits == 8 else "OW"
 
 
-def _uid(seed: str) -> str:
+def uid_from(seed: str) -> str:
+    """A UID under 2.25 (PS3.5 B.2) that is the same whenever the text is."""
     return f"2.25.{int.from_bytes(hashlib.sha256(seed.encode()).digest()[:15], 'big')}"
 
 

@@ -58,7 +58,8 @@ def load(name: str = "nano", *, device: str = "auto", online: bool = False, can:
             f"the model cannot {can}", item=name, why=f"it can {', '.join(able) or 'do none of the verbs'}",
             fix="see `vesalius models list` for one that can",
         )  # fmt: skip
-    return model
+    # A head has a fingerprint of its own: what it makes of a picture is not what the tower's vectors belong to.
+    return getattr(model, "segmenter", model) if can == "segment" else model
 
 
 def _load(name: str, device: str, online: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vesalius.errors import BadInputError
+from vesalius.models.manifest import sha256
 from vesalius.models.promptable import PromptSegmenter
 from vesalius.nn.promptable import PromptableHead
 
@@ -53,4 +55,5 @@ def load_segmenter(path: Path, base: Nano) -> PromptSegmenter:
         raise BadInputError(
             "mask head was trained on another nano", item=str(path), fix="train the head again on this one"
         )
-    return PromptSegmenter(base, head.requires_grad_(False).to(base.device), side)
+    mark = hashlib.sha256(f"{base.fingerprint} {sha256(path)} {side}".encode()).hexdigest()
+    return PromptSegmenter(base, head.requires_grad_(False).to(base.device), side, base.name, mark)

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError
-from vesalius.io.display import to_display
+from vesalius.io.display import to_display, to_rgb
 
 AnyArray = npt.NDArray[Any]
 U8 = npt.NDArray[np.uint8]
@@ -83,7 +83,9 @@ class ViewPreprocess:
         # A mask as a picture: black and white.
         shown = to_display(array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array, image)
         stack = shown[None] if image.kind == "2d" else shown
-        views = np.stack([self._resize(_rgb(view, image)) for view in stack]).transpose(0, 3, 1, 2)
+        views = np.stack([self._resize(to_rgb(view, str(image.uri or "array"))) for view in stack]).transpose(
+            0, 3, 1, 2
+        )
         if self.mean is None or self.std is None:
             return np.ascontiguousarray(views)
         mean, std = (np.asarray(v, np.float32)[None, :, None, None] for v in (self.mean, self.std))
@@ -151,15 +153,3 @@ def _choose(image: Image, most: int) -> AnyArray:
     at = np.unique(((np.arange(min(most, n)) + 0.5) * n / min(most, n)).astype(int))
     chosen: AnyArray = array[at]
     return chosen
-
-
-def _rgb(view: AnyArray, image: Image) -> AnyArray:
-    if view.ndim == 2:
-        view = view[..., None]
-    if view.ndim != 3 or view.shape[-1] not in (1, 2, 3, 4):
-        raise BadInputError(
-            "image cannot be shown as grey or RGB", item=str(image.uri or "array"), why=f"shape {view.shape}"
-        )
-    if view.shape[-1] in (1, 2):
-        return np.repeat(view[..., :1], 3, axis=-1)
-    return np.ascontiguousarray(view[..., :3])

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, UsageError
-from vesalius.models.preprocess import ViewPreprocess
+from vesalius.models.preprocess import ViewPreprocess, display_view
 from vesalius.models.protocols import AnyArray, FloatArray, Prompt, Segmentation
 from vesalius.nn.promptable import (
     BOTTOM_RIGHT,
@@ -55,18 +55,17 @@ class Encoded:
 def picture_of(image: Image, index: int, side: int) -> tuple[AnyArray, tuple[int, int]]:
     """`(3, side, side)` 8-bit view of a picture or of one slice, as a screen shows it, and its height and width.
 
+    The window is that of the whole volume: a slice looks the same whichever others are asked for.
+
     Raises:
         UsageError: The volume has no such slice.
     """
-    from vesalius.io.display import to_display
-
-    array = image.pixels()
-    if image.kind != "2d" and not 0 <= index < len(array):
-        raise UsageError("there is no such slice", item=f"{image.uri or 'array'}: {index}", why=f"it has {len(array)}")
-    # The window is that of the whole volume: a slice looks the same whichever others are asked for.
-    shown = to_display(array, image)
-    one = Image(array=shown if image.kind == "2d" else shown[index], modality=image.modality)
-    return ViewPreprocess(side, side)(one)[0], (int(one.array.shape[0]), int(one.array.shape[1]))  # type: ignore[union-attr] # it was made from an array
+    if image.kind != "2d" and image.shape and not 0 <= index < image.shape[0]:
+        why = f"it has {image.shape[0]}"
+        raise UsageError("there is no such slice", item=f"{image.uri or 'array'}: {index}", why=why)
+    shown = display_view(image, index)
+    view: AnyArray = ViewPreprocess(side, side)(Image(array=shown))[0]
+    return view, (shown.shape[0], shown.shape[1])
 
 
 def sentence_vectors(base: Nano, names: Sequence[str]) -> FloatArray:
@@ -85,11 +84,24 @@ class PromptSegmenter:
         base: The tower and the text tower.
         head: The trained part.
         side: Side of the square that a picture is squeezed to.
+        name: Name for messages.
+        fingerprint: SHA-256 over tower, head and side: what a kept embedding belongs to.
     """
 
-    def __init__(self, base: Nano, head: PromptableHead, side: int) -> None:
+    def __init__(self, base: Nano, head: PromptableHead, side: int, name: str = "", fingerprint: str = "") -> None:
         self._tower, self.head, self.side = base, head.eval(), side
+        self._name, self._fingerprint = name, fingerprint
         self._words: dict[str, FloatArray] = {}
+
+    @property
+    def name(self) -> str:
+        """Name in the model store."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and preprocessing."""
+        return self._fingerprint
 
     def encode(self, image: Image, index: int = 0) -> Encoded:
         """The embedding of one picture, or of slice `index` of a volume.

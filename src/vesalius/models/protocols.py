@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -144,13 +144,46 @@ class Segmentation:
 
 
 @runtime_checkable
+class EncodedImage(Protocol):
+    """What a segmenter made of one picture; plain arrays, so that it can be kept and used by another process."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, in its own pixels."""
+        ...
+
+    def to_tensors(self) -> dict[str, AnyArray]:
+        """Everything that `Segmenter.restore` needs besides `size`, by name."""
+        ...
+
+
+@runtime_checkable
 class Segmenter(Protocol):
     """Segments what clicks, boxes or words point at; the image is encoded once."""
 
-    def encode(self, image: Image, index: int = 0) -> Any:
+    @property
+    def name(self) -> str:
+        """Name in the model store."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights and preprocessing: encodings of one fingerprint can be exchanged."""
+        ...
+
+    def encode(self, image: Image, index: int = 0) -> EncodedImage:
         """The embedding of one picture (or of slice `index` of a volume), to be used for any number of prompts."""
         ...
 
+    def restore(self, tensors: Mapping[str, AnyArray], size: tuple[int, int]) -> EncodedImage:
+        """The embedding that gave these tensors: prompts answer as they did before.
+
+        Args:
+            tensors: What `EncodedImage.to_tensors` of the same fingerprint gave.
+            size: Height and width of the picture.
+        """
+        ...
+
     def segment(self, encoded: Any, prompt: Prompt) -> Segmentation:
-        """One mask for one prompt."""
+        """One mask for one prompt; `encoded` is what this model's `encode` or `restore` gave."""
         ...
