@@ -8,16 +8,16 @@ from vesalius.systems.claims import Verdict, read_results, results_file, verdict
 _HEAD = """\
 # The published systems
 
-Seventy-seven published systems are to work in vesalius, each as a short recipe over shared parts (`src/vesalius/systems`).
-{works} of them do. `vesalius train NAME` trains one on your cases, `vesalius check NAME` holds its claim against its own
-ablation, trained alike, and `vesalius systems show NAME` says what it is. To add one, see
+Seventy-seven published systems are to work in vesalius, each as a short recipe over shared parts. {works} of them do.
+`vesalius train NAME` trains one on your cases, `vesalius check NAME` holds its claim against its own ablation, trained
+alike, and `vesalius systems show NAME` says what it is. To add one, see
 [how to add a system](how-to/add-a-system.md).
 
-A figure below is a mean over seeds, each with its own cases, split and training. *Margin* is how much better the mechanism
-is than its ablation, with a 95 % interval over cases and seeds. A claim *holds* when the margin reaches its goal and the
-interval excludes 0; a goal at or below 0 is "no worse than by this much", and the interval's lower end must reach it.
-Nothing was tuned on these seeds. *Phantom* are simulated cases, of which we know the truth; other names are real sets.
-Made by `vesalius check all --data both --folder DIR --store results/systems.csv`.
+A figure below is a mean over seeds, each with its own cases, split and training. *Margin* is how much better the
+mechanism is than its ablation, with a 95 % interval over cases and seeds. A claim *holds* when the margin reaches its
+goal and the interval excludes 0; a goal at or below 0 is "no worse than by this much", and the interval's lower end
+must reach it. Nothing was tuned on these seeds. *Phantom* are simulated cases, of which we know the truth; other names are
+real sets. Made by `vesalius check all --data both --folder DIR --store results/systems.csv`.
 """
 
 

@@ -12,7 +12,7 @@ from vesalius.errors import UsageError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument("name", help="nano, or a system of `vesalius systems --working`")
+    parser.add_argument("name", help="nano, nano-heads, or a system of `vesalius systems --working`")
     parser.add_argument(
         "--data", type=Path, help="cases to train on (for nano: folder with the open training sets, one folder each)"
     )
@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="stop a system's training after so much time")
     parser.add_argument("--layout", default="", help="layout of --data (default: found out)")
     parser.add_argument(
-        "--card-only", action="store_true", help="nano: do not train; measure the model in --out and rewrite its card"
+        "--card-only",
+        action="store_true",
+        help="nano, nano-heads: do not train; measure what is in --out, rewrite its card",
     )
     add_flags(parser, "--device", "--seed", "--resume", "--dry-run", "--limit", "--workers")
 
@@ -36,6 +38,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
         raise UsageError("number is too small", item=f"--steps {options.steps}", fix="give 1 or more")
     if options.name == "nano":
         _nano(options, run)
+    elif options.name == "nano-heads":
+        _nano_heads(options, run)
     else:
         _system(options, run)
 
@@ -68,6 +72,35 @@ def _nano(options: argparse.Namespace, run: Run) -> None:
     card = write_card(options.out, figures)
     run.result = figures
     run.say(card)
+
+
+def _nano_heads(options: argparse.Namespace, run: Run) -> None:
+    import shutil
+
+    from vesalius.models import pick_device
+    from vesalius.models.manifest import MANIFEST, Manifest
+    from vesalius.models.store import SHIPPED
+    from vesalius.training.nano_card import write_card
+    from vesalius.training.nano_heads import GroundRecipe, train_ground
+    from vesalius.training.nano_masks import HeadRecipe, measure_masks, train_masks
+
+    masks, boxes = HeadRecipe(seed=options.seed), GroundRecipe()
+    if options.dry_run:
+        run.result = {"segment": vars(masks), "ground": vars(boxes)}
+        for head, recipe in run.result.items():
+            for key, value in recipe.items():
+                run.say(f"{head:<8} {key:<14} {value}")
+        return
+    out = options.out
+    if not (out / MANIFEST).is_file():
+        run.note(f"{out}: no model there; starting from the shipped nano")
+        shutil.copytree(SHIPPED / "nano", out, dirs_exist_ok=True)
+    device = pick_device(options.device)
+    if not options.card_only:
+        train_masks(options.data, out, masks, device=device, seconds=options.seconds, say=run.note)
+        train_ground(out, options.data, out, boxes, device=device, seconds=options.seconds, progress=run.note)
+    run.result = {"segment": measure_masks(options.data, out, masks, device=device)}
+    run.say(write_card(out, Manifest.read(out).notes["figures"]))
 
 
 def _system(options: argparse.Namespace, run: Run) -> None:

@@ -21,6 +21,7 @@ from vesalius.models.probes import fit_probe
 from vesalius.models.zeroshot import zero_shot
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0
 from vesalius.training.nano import Recipe, collect, imagenet
+from vesalius.training.nano_heads_card import capabilities_of, heads_section
 
 Report = Callable[[str], None]
 #: DICOM code to the words a user would type.
@@ -312,11 +313,13 @@ def write_card(folder: Path, figures: Mapping[str, Any]) -> str:
             for s in figures["search"]
         ),
         "",
+        *heads_section(folder),
         *_LIMITS.splitlines(),
     ]
     text = "\n".join(lines)
     (folder / "card.md").write_text(text, "utf-8")
-    Manifest(**{**vars(manifest), "files": describe_files(folder)}).write(folder)
+    able = ("embed", "text", *capabilities_of(folder))
+    Manifest(**{**vars(manifest), "files": describe_files(folder), "capabilities": able}).write(folder)
     return text
 
 

@@ -17,7 +17,7 @@ from vesalius.errors import MissingError
 from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.segmentation import dice as dice_of
 from vesalius.models.nano import Nano
-from vesalius.models.nano_segment import FILE, SIDE, new_head, save_head
+from vesalius.models.nano_segment import FILE, SIDE, load_segmenter, new_head, save_head
 from vesalius.models.promptable import PromptSegmenter
 from vesalius.models.protocols import Prompt
 from vesalius.sources.open_sets import read_layout
@@ -26,6 +26,7 @@ from vesalius.sources.pseudo import granules
 from vesalius.training.clicks import error_clicks, first_click
 from vesalius.training.interactive import FOCAL, Targets, gather, interactive_step
 from vesalius.training.loop import Plan, train_loop
+from vesalius.training.nano_heads_card import SEGMENT_FIGURES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,6 +58,11 @@ class HeadRecipe:
     seed: int = 0
 
 
+def _held(out: Path) -> frozenset[str]:
+    """Ids of cases that nothing of nano is trained on."""
+    return frozenset(json.loads((out / "held_out.json").read_text("utf-8")))
+
+
 def _real(data: Path, name: str, held: frozenset[str], *, test: bool) -> list[Case]:
     if not (data / name).is_dir():
         raise MissingError("training set is not there", item=str(data / name), fix="give the folder that holds it")
@@ -64,21 +70,20 @@ def _real(data: Path, name: str, held: frozenset[str], *, test: bool) -> list[Ca
 
 
 def train_masks(
-    data: Path, out: Path, base: Nano, held: frozenset[str], recipe: HeadRecipe | None = None,
-    *, seconds: float | None = None, say: Callable[[str], None] = print,
+    data: Path, out: Path, recipe: HeadRecipe | None = None, *, device: str = "cpu", seconds: float | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:  # fmt: skip
     """Train the head and write it beside the tower.
 
     Args:
         data: Folder with the open sets.
         out: nano's model folder.
-        base: The frozen tower.
-        held: Ids of cases that nothing of nano is trained on.
         recipe: How.
+        device: torch device.
         seconds: Stop each phase after so much time.
         say: Takes lines about progress.
     """
-    recipe = recipe or HeadRecipe()
+    recipe, base, held = recipe or HeadRecipe(), Nano(out, device), _held(out)
     torch.manual_seed(recipe.seed)
     head = new_head()
     for side, steps, rate in (
@@ -121,9 +126,20 @@ def _training_cases(data: Path, held: frozenset[str], recipe: HeadRecipe, side: 
     return cases
 
 
-def measure_masks(data: Path, base: Nano, held: frozenset[str], *, clicks: int = 5, seed: int = 0) -> dict[str, Any]:
-    """Dice on held-out real cases at the picture's own size, after a name, a box, and each click, with intervals."""
-    segmenter = base.segmenter
+def measure_masks(
+    data: Path, out: Path, recipe: HeadRecipe | None = None, *, clicks: int = 5, device: str = "cpu"
+) -> dict[str, Any]:
+    """Dice on held-out real cases at the picture's own size, after a name, a box, and each click, with intervals.
+
+    Args:
+        data: Folder with the open sets.
+        out: nano's model folder, with the head; the figures go into `head-segment.json` there.
+        recipe: What the head was trained with, for the record.
+        clicks: Clicks of a session.
+        device: torch device.
+    """
+    held, seed = _held(out), 0
+    segmenter = load_segmenter(out / FILE, Nano(out, device))
     figures: dict[str, Any] = {}
     for name in MASKED:
         rows: dict[str, dict[str, list[float]]] = {}
@@ -140,6 +156,8 @@ def measure_masks(data: Path, base: Nano, held: frozenset[str], *, clicks: int =
                 "n": len(groups[label]), "patients": len(set(groups[label])),
                 **{key: _interval(values, groups[label]) for key, values in by.items()},
             }  # fmt: skip
+    text = json.dumps({"recipe": asdict(recipe or HeadRecipe()), "held_out": figures}, indent=1)
+    (out / SEGMENT_FIGURES).write_text(text + "\n", "utf-8")
     return figures
 
 
@@ -182,9 +200,3 @@ def _session(
 def _interval(values: Sequence[float], groups: Sequence[str]) -> list[float]:
     drawn = bootstrap_mean(np.asarray(values), groups=groups, seed=0)
     return [round(float(np.mean(values)), 4), round(drawn.interval.low, 4), round(drawn.interval.high, 4)]
-
-
-def write_figures(out: Path, figures: dict[str, Any], recipe: HeadRecipe) -> None:
-    """Keep the figures beside the model, for its card."""
-    text = json.dumps({"recipe": asdict(recipe), "held_out": figures}, indent=1)
-    (out / "head-segment.json").write_text(text + "\n", "utf-8")
