@@ -14,7 +14,7 @@ import numpy as np
 
 from vesalius.cases import Question, Region
 from vesalius.cases.geometry import Box
-from vesalius.sources.phantom.catalogue import FINDINGS, STUDIES
+from vesalius.sources.phantom.catalogue import FINDINGS, PATIENT_HINDI, STUDIES
 from vesalius.sources.phantom.model import Finding, Patient
 from vesalius.sources.phantom.reports import MEASURED, PLURALS, phrase, place
 
@@ -319,18 +319,6 @@ def _twins(facts: Facts, rng: np.random.Generator) -> list[Question]:
     return out
 
 
-_BODY_HI = {
-    "chest": ("seene", "chest"),
-    "chest and abdomen": ("pet aur seene", "abdomen and chest"),
-    "abdomen": ("pet", "abdomen"),
-    "retina": ("aankh", "eye"),
-    "skin": ("skin", "skin"),
-    "breast": ("breast", "breast"),
-    "blood": ("khoon", "blood"),
-    "colon": ("pet", "bowel"),
-    "brain": ("sar", "head"),
-    "jaw": ("daant", "teeth"),
-}
 _HINDI = (
     (
         "Doctor sahab, mujhe {days} din se {body} mein problem ho rahi hai. "
@@ -355,7 +343,7 @@ def _hindi(facts: Facts, rng: np.random.Generator) -> list[Question]:
     k, days = int(rng.integers(len(_HINDI))), int(rng.integers(2, 30))
     if rng.random() > 0.3:
         return []
-    body, en = _BODY_HI[STUDIES[facts.study].body_part]
+    body, en = PATIENT_HINDI[STUDIES[facts.study].body_part]
     what = " aur ".join(f.name for f in facts.findings) or "kuch nahi"
     what_en = " and ".join(f.name for f in facts.findings) or "nothing abnormal"
     text, summary = _HINDI[k]
