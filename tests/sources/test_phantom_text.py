@@ -20,6 +20,8 @@ PLURAL = {
     "polyps": "polyp",
     "impacted teeth": "impacted tooth",
     "periapical lesions": "periapical lesion",
+    "cell divisions": "cell division",
+    "apoptotic cells": "apoptotic cell",
 }
 NUMBER = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 
@@ -41,7 +43,8 @@ drusen|optic disc cupping|intraretinal fluid|subretinal fluid|drusenoid deposits
 melanoma|blue-white veil|dots and globules|simple cyst|benign nodule|suspicious nodule|tumour nests|
 lymphocytic infiltrate|mitoses|leukocytosis|sickle cells|target cells|thrombocytopenia|polyp|ulcer|
 bleeding|instrument|brain tumour|white matter lesions|infarct|brain atrophy|caries|dental restoration|
-impacted tooth|periapical lesion|missing teeth""".replace("\n", "").split("|")
+impacted tooth|periapical lesion|missing teeth|circumscribed mass|spiculated mass|microcalcifications|
+skin thickening|cell division|apoptotic cell|increased cell motility""".replace("\n", "").split("|")
 )
 
 

@@ -1,4 +1,4 @@
-"""What the phantom can show: studies and their findings, with the words of both languages, read from `catalogue.json`."""
+"""What the phantom can show: studies and their findings, in two languages, read from `catalogue.json`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class FindingSpec:
         where: How the place is said: `{side}`, `{zone}` are filled in.
         where_zh: The same in Chinese.
         plural: The name for more than one, where `count` is given.
+        counted: What `count` counts, where neither the name nor its plural says so.
         plural_name: The name itself is a plural, of which a count can be said.
         mass_noun: The name takes no article.
         measured: Its size is said in mm.
@@ -51,6 +52,7 @@ class FindingSpec:
     where: str = ""
     where_zh: str = ""
     plural: str = ""
+    counted: str = ""
     plural_name: bool = False
     mass_noun: bool = False
     measured: bool = False
@@ -69,7 +71,6 @@ class StudySpec:
         findings: Names of the findings it can show.
         normal: Sentences for what is normal.
         normal_zh: The same in Chinese.
-        sided: The study itself is of one side (an eye, a breast).
         sex: The only sex it is drawn for, "" for both.
     """
 
@@ -81,12 +82,12 @@ class StudySpec:
     findings: tuple[str, ...]
     normal: tuple[str, ...]
     normal_zh: tuple[str, ...]
-    sided: bool = False
     sex: str = ""
 
 
 def _finding(row: Mapping[str, Any]) -> FindingSpec:
-    return FindingSpec(**{k: _WORDS[v] if k == "words" else _frozen(v) for k, v in row.items()})
+    fields: dict[str, Any] = {k: _WORDS[v] if k == "words" else _frozen(v) for k, v in row.items()}
+    return FindingSpec(**fields)
 
 
 def _study(row: Mapping[str, Any]) -> StudySpec:

@@ -116,7 +116,7 @@ def make_case(config: PhantomConfig, index: int) -> Case:
     rng = stream(config.seed, "words", index)
     language = config.languages[int(rng.integers(len(config.languages)))]
     report = write_report(
-        study.name, patient, picture.findings, state.resolved, gap, images[0].view, language, rng
+        study.name, patient, picture.findings, state.resolved, gap, _views(images), language, rng
     )  # fmt: skip
     identity = case_id(config, index)
     questions: tuple[Question, ...] = ()
@@ -140,6 +140,11 @@ def make_case(config: PhantomConfig, index: int) -> Case:
         prior=case_id(config, index - 1) if visit else "",
         source=Source(dataset="phantom", licence=LICENCE, id=f"{config.seed}/{index}"),
     )
+
+
+def _views(images: tuple[Image, ...]) -> str:
+    """The views of a study's images in words, each once."""
+    return " and ".join(dict.fromkeys(i.view for i in images if i.view))
 
 
 def _drop_missing(config: PhantomConfig, index: int, picture: Picture) -> Picture:
@@ -254,7 +259,7 @@ def _draw_block(start: int, n: int) -> list[Case]:
 
 def _in_workers(config: PhantomConfig, start: int, n: int, workers: int) -> Iterator[Case]:
     """Blocks of cases from a pool, in order, with a bounded number of them under way."""
-    block = 4 if any(s in ("ct", "pet", "body_mr", "brain_mr") for s in config.studies) else 16
+    block = 4 if any(s in ("ct", "pet", "body_mr", "brain_mr", "oct_volume") for s in config.studies) else 16
     block = max(1, min(block, n // (2 * workers) or 1))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (config.to_json(),)) as pool:

@@ -37,24 +37,10 @@ class Facts:
 
 
 def ask(facts: Facts, rng: np.random.Generator) -> tuple[Question, ...]:
-    """All questions about one case."""
+    """All questions about one case; each form has its own stream, so that a new one leaves the others alone."""
     out: list[Question] = []
-    for make in (
-        _modality,
-        _exists,
-        _side,
-        _zone,
-        _size,
-        _count,
-        _severity,
-        _change,
-        _organ,
-        _open,
-        _twins,
-        _hindi,
-        _chinese,
-    ):
-        out += make(facts, rng)
+    for make, own in zip(_FORMS, rng.spawn(len(_FORMS)), strict=True):
+        out += make(facts, own)
     return tuple(
         Question(
             q.text,
@@ -73,6 +59,10 @@ def ask(facts: Facts, rng: np.random.Generator) -> tuple[Question, ...]:
 
 def _the(name: str) -> str:
     return f"the {name}"
+
+
+def _is(name: str) -> str:
+    return "are" if name in PLURALS else "is"
 
 
 def _any(name: str) -> str:
@@ -99,7 +89,8 @@ def _shuffled(right: str, wrong: Sequence[str], n: int, rng: np.random.Generator
 
 
 def _titles() -> list[str]:
-    return [STUDIES[s].title for s in STUDIES]
+    """What the kinds of study are called; two kinds may share a name."""
+    return list(dict.fromkeys(s.title for s in STUDIES.values()))
 
 
 def _modality(facts: Facts, rng: np.random.Generator) -> list[Question]:
@@ -139,7 +130,7 @@ def _side(facts: Facts, _: np.random.Generator) -> list[Question]:
         if len(s.sides) > 1:
             words = {"left": "left", "right": "right", "bilateral": "both sides"}
             options = tuple(words[x] for x in s.sides)
-            text = f"On which side of the patient is {_the(f.name)}?"
+            text = f"On which side of the patient {_is(f.name)} {_the(f.name)}?"
             out.append(Question(text, words[f.side], options, _why(f), ("multiple choice", "side", f.name)))
     return out
 
@@ -150,7 +141,7 @@ def _zone(facts: Facts, rng: np.random.Generator) -> list[Question]:
         zones = FINDINGS[f.name].zones
         if len(zones) > 2:
             options = _shuffled(f.zone, zones, len(zones), rng)
-            text = f"Where is {_the(f.name)}?"
+            text = f"Where {_is(f.name)} {_the(f.name)}?"
             out.append(Question(text, f.zone, options, _why(f), ("multiple choice", "zone", f.name)))
     return out
 
@@ -174,9 +165,9 @@ def _count(facts: Facts, rng: np.random.Generator) -> list[Question]:
         s = FINDINGS[f.name]
         if s.count is None or f.name == "lymphocytic infiltrate":
             continue
+        text = f"How many {s.counted or s.plural or f.name} are there?"
         if f.count < 3 or s.count[1] < 10:
             # Low ranks would be impossible, or one number too common, and give the answer away.
-            text = f"How many {s.plural or f.name} are there?"
             out.append(
                 Question(
                     text, str(f.count), (), f"Counting them one by one gives {f.count}.", ("open", "count", f.name)
@@ -186,7 +177,6 @@ def _count(facts: Facts, rng: np.random.Generator) -> list[Question]:
         step = f.count // 3
         low = f.count - int(rng.integers(4)) * step
         options = tuple(str(low + k * step) for k in range(4))
-        text = f"How many {s.plural or f.name} are there?"
         why = f"Counting them one by one gives {f.count}."
         out.append(Question(text, str(f.count), options, why, ("multiple choice", "count", f.name)))
     return out
@@ -313,7 +303,7 @@ def _twins(facts: Facts, rng: np.random.Generator) -> list[Question]:
     if one_sided:
         f = one_sided[int(rng.integers(len(one_sided)))]
         for side in ("left", "right"):
-            text = f"Is {_the(f.name)} on the patient's {side}?"
+            text = f"{_is(f.name).capitalize()} {_the(f.name)} on the patient's {side}?"
             answer = "yes" if side == f.side else "no"
             out.append(Question(text, answer, ("yes", "no"), _why(f), ("closed", "side", "probe"), "side"))
     return out
@@ -383,3 +373,20 @@ def _chinese(facts: Facts, rng: np.random.Generator) -> list[Question]:
                 )
             )
     return out
+
+
+_FORMS: tuple[Callable[[Facts, np.random.Generator], list[Question]], ...] = (
+    _modality,
+    _exists,
+    _side,
+    _zone,
+    _size,
+    _count,
+    _severity,
+    _change,
+    _organ,
+    _open,
+    _twins,
+    _hindi,
+    _chinese,
+)

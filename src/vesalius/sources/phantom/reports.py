@@ -152,7 +152,7 @@ def write_report(
         findings: What is there.
         resolved: What was there before and is gone.
         gap_days: Days since the prior study, None when there is none.
-        view: View of a film.
+        view: Views in words (`PA and LATERAL`), or "".
         language: `en` or `zh`.
         rng: Chooses phrasings and which absent findings are denied.
     """
@@ -173,7 +173,7 @@ def write_report(
             impression=f"{end}。" if end else "未见明显异常。",
             indication=f"{patient.age:g}岁{'女' if patient.sex == 'F' else '男'}性。",
             comparison="" if gap_days is None else f"与{gap_days:g}天前检查比较。",
-            technique=f"{s.zh}{view}。",
+            technique=f"{s.zh}{view.replace(' and ', '、')}。",
             language="zh",
         )
     lines = [sentence(f, rng) for f in order]
@@ -198,6 +198,6 @@ def write_report(
         impression=impression,
         indication=who + _INDICATION[int(rng.integers(len(_INDICATION)))],
         comparison="None." if gap_days is None else f"Study of {gap_days:g} days earlier.",
-        technique=_upper(f"{s.title}, {view} view." if view else f"{s.title}."),
+        technique=_upper(f"{s.title}, {view} view{'s' if ' and ' in view else ''}." if view else f"{s.title}."),
         language="en",
     )
