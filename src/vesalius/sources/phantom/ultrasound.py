@@ -58,7 +58,9 @@ def draw(brief: Brief) -> Picture:
             rng.uniform(2, 6),
         )
         curve = d0 + slope * (t - 0.5) + a * np.sin(f * t * 3 + rng.uniform(0, 6))
-        stroke(lines, np.stack([curve * n, t * n], 1), np.full(24, float(rng.uniform(0.12, 0.34)) * mm), 1.2 + 0.25 * mm)
+        stroke(
+            lines, np.stack([curve * n, t * n], 1), np.full(24, float(rng.uniform(0.12, 0.34)) * mm), 1.2 + 0.25 * mm
+        )
     echo += lines * np.clip(7 + 6 * smooth(rng, shape, (6, 10)), 0, 16)
     fascia = np.exp(-(((warp - gland) / 0.009) ** 2)) + 1.3 * np.exp(-(((warp - muscle) / 0.012) ** 2))
     echo += 8 * np.clip(1 + 0.6 * smooth(rng, shape, (3, 9)), 0, 2) * fascia.astype(np.float32)
@@ -79,7 +81,9 @@ def draw(brief: Brief) -> Picture:
     echo += behind
     # Sound is lost with depth, and columns behind poor contact with the skin are darker.
     contact = smooth(brief.visit("contact"), (n,), 5)
-    echo -= (10 * (depth - 0.35) + (2.2 * np.clip(contact, -2, 2))[None, :] * np.clip(depth * 2, 0, 1)).astype(np.float32)
+    echo -= (10 * (depth - 0.35) + (2.2 * np.clip(contact, -2, 2))[None, :] * np.clip(depth * 2, 0, 1)).astype(
+        np.float32
+    )
     # Speckle: the magnitude of a complex field that the beam has blurred, wider across than along.
     noise = brief.visit("speckle")
     real, imag = noise.standard_normal((2, n, n), dtype=np.float32)
