@@ -84,6 +84,8 @@ def _import(options: argparse.Namespace, run: Run) -> None:
     if (options.to / CASES_FILE).exists():
         raise UsageError("will not overwrite a case set", item=str(options.to), fix="choose another folder")
     cases = open_cases(options.source, options, run, layout=options.layout)
+    if options.source.is_dir() and "layout" not in run.facts:
+        run.note(f"{options.source}: read as plain files, not as a data set; see `vesalius data layouts`")
     if options.dry_run:
         run.result = cases.stats()
         _say_stats(run, run.result)
