@@ -152,14 +152,16 @@ def _nodule(
     rough = {"simple cyst": 0.012, "benign nodule": 0.04, "suspicious nodule": 0.10}[f.name]
     wave = wobble(rng, rough, 12)
     if f.name == "suspicious nodule":
-        wave = (wave[0] + np.where(np.arange(12) > 6, 0.022 * rng.normal(0, 1, 12), 0), wave[1])
+        wave = (wave[0] + np.where(np.arange(12) > 6, 0.016 * rng.normal(0, 1, 12), 0), wave[1])
     w = window(cy, cx, 1.8 * max(rx, ry) + 4, shape)
     mask = np.zeros(shape, bool)
     strength = np.float32(min(1.0, brief.contrast))
     if w is not None:
         where, dy, dx = w
         angle = float(rng.uniform(-0.2, 0.2)) if f.name != "simple cyst" else 0.0
-        cover = star_local(dy, dx, ry, rx, angle, wave, 1.5 * n / 256 + 0.8)
+        # A tumour grows into its surround, so that its margin is blurred.
+        blurred = {"simple cyst": 1.0, "benign nodule": 1.6, "suspicious nodule": 3.2}[f.name]
+        cover = star_local(dy, dx, ry, rx, angle, wave, blurred * (1.5 * n / 256 + 0.8))
         inside = {"simple cyst": -58.0, "benign nodule": -33.0, "suspicious nodule": -38.0}[f.name]
         texture = 2.5 * smooth(rng, shape, 14)[where]
         if f.name == "simple cyst":
