@@ -32,6 +32,10 @@ def cases() -> list[Case]:
     return list(Phantom(PhantomConfig.from_dict(config)).cases(150))
 
 
+#: Options that are always given in the same order.
+FIXED = ({"yes", "no"}, {"appeared", "gone"}, {"有", "没有"})
+
+
 def finding_names(case: Case) -> list[str]:
     return [k for k, v in case.labels.items() if v.value in (0, 1) and isinstance(v.value, int) and k in NAMES]
 
@@ -176,7 +180,7 @@ def asked() -> list[Question]:
             lambda name, p=patient: prevalence(config, p, name),
             (),
             ("", 0),
-            ("en",),
+            ("en", "zh"),
             STUDY_NAMES,
         )
         out += ask(facts, np.random.default_rng(i))
@@ -206,12 +210,36 @@ def test_majority_answers_without_the_image_score_at_chance(asked: list[Question
         # 99.99 % of fair sets stay below this; the best of k answers is taken, so the level is shared among k.
         assert best <= binom.ppf(1 - 1e-4 / k, n, chance), (text, best / n, n)
         place = max(Counter(q.options.index(q.answer) for q in group).values())
-        if set(group[0].options) not in ({"yes", "no"}, {"appeared", "gone"}) and "side" not in group[0].tags:
+        if set(group[0].options) not in FIXED and "side" not in group[0].tags:
             assert place <= binom.ppf(1 - 1e-4 / k, n, chance), (text, place / n, n)
         checked += 1
     assert checked > 40
     for tags in {t for t, _ in pooled}:
         assert pooled[(tags, "yes")] == pooled[(tags, "no")]
+
+
+def test_chinese_answers_agree_with_the_labels() -> None:
+    asked: Counter[str] = Counter()
+    config = {"seed": 33, "studies": {"mammography": 1, "endoscopy": 1}, "visits": (2, 2), "size": 32}
+    for c in Phantom(PhantomConfig.from_dict({**config, "languages": ("zh",), "prevalence_scale": 1.5})).cases(40):
+        for q in (q for q in c.questions if q.language == "zh"):
+            kind = q.tags[1]
+            asked[kind] += 1
+            if kind == "modality":
+                assert q.answer == {"MG": "乳腺X线摄影", "ES": "内镜"}[c.images[0].modality]
+                continue
+            mine = [r for r in c.regions if r.attributes.get("finding") == q.tags[2] and r.granularity == "lesion"]
+            if kind == "finding":
+                assert (q.answer == "有") == (c.label(q.tags[2]) == 1)
+            elif kind == "side":
+                assert {r.attributes["side"] for r in mine} == {{"左侧": "left", "右侧": "right"}[q.answer]}
+            elif kind == "count":
+                assert len({r.attributes["id"] for r in mine}) == int(q.answer)
+            elif kind == "change":
+                assert {"增大": "larger", "缩小": "smaller", "无变化": "unchanged"}[q.answer] == c.label(
+                    f"{q.tags[2]} change"
+                )
+    assert min(asked[k] for k in ("modality", "finding", "side", "count", "change")) > 5, asked
 
 
 def test_chinese_reports_deny_and_state_rightly() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vesalius.cases import Question, Region
 from vesalius.cases.geometry import Box
-from vesalius.sources.phantom.catalogue import FINDINGS, PATIENT_HINDI, STUDIES
+from vesalius.sources.phantom.catalogue import FINDINGS, PATIENT_HINDI, STUDIES, ZH_WORDS
 from vesalius.sources.phantom.model import Finding, Patient
 from vesalius.sources.phantom.reports import MEASURED, PLURALS, phrase, place
 
@@ -350,10 +350,38 @@ def _hindi(facts: Facts, rng: np.random.Generator) -> list[Question]:
     ]
 
 
+_CHANGE_ZH = {"larger": "增大", "smaller": "缩小", "unchanged": "无变化"}
+
+
 def _chinese(facts: Facts, rng: np.random.Generator) -> list[Question]:
+    """Kind of image, presence, side, number and change, asked in Chinese when the configuration has the language."""
     if "zh" not in facts.languages:
         return []
-    out = []
+    title = STUDIES[facts.study].zh
+    options = _shuffled(title, [s.zh for s in STUDIES.values()], 4, rng)
+    out = [Question("这是哪一种影像？", title, options, "", ("multiple choice", "modality"), language="zh")]
+    for f in facts.findings:
+        s = FINDINGS[f.name]
+        if len(s.sides) > 1:
+            sides = tuple(f"{ZH_WORDS[x]}侧" for x in s.sides)
+            text, tags = f"{s.zh}位于患者哪一侧？", ("multiple choice", "side", f.name)
+            out.append(Question(text, f"{ZH_WORDS[f.side]}侧", sides, "", tags, language="zh"))
+        if s.count is not None and f.name != "lymphocytic infiltrate":
+            out.append(Question(f"{s.zh}共有几处？", str(f.count), (), "", ("open", "count", f.name), language="zh"))
+        if facts.prior and f.change in _CHANGE_ZH:
+            changes = tuple(_CHANGE_ZH.values())
+            tags = ("multiple choice", "change", f.name)
+            right = _CHANGE_ZH[f.change]
+            out.append(
+                Question(
+                    f"与前次检查相比，{s.zh}有何变化？",
+                    right,
+                    _shuffled(right, changes, 3, rng),
+                    "",
+                    tags,
+                    language="zh",
+                )
+            )
     present = {f.name for f in facts.findings}
     for name in STUDIES[facts.study].findings:
         p = facts.prevalence(name)
