@@ -10,9 +10,10 @@ import pytest
 from scipy.stats import binom
 
 from vesalius.cases import Case, Question
-from vesalius.sources.phantom import STUDY_NAMES, Phantom, PhantomConfig
+from vesalius.sources.phantom import Phantom, PhantomConfig
+from vesalius.sources.phantom.facts import Facts
 from vesalius.sources.phantom.patients import course, locate, make_patient, prevalence
-from vesalius.sources.phantom.questions import Facts, ask
+from vesalius.sources.phantom.questions import ask
 
 #: name in a report (singular or plural) -> label; written by hand.
 PLURAL = {
@@ -181,7 +182,6 @@ def asked() -> list[Question]:
             (),
             ("", 0),
             ("en", "zh"),
-            STUDY_NAMES,
         )
         out += ask(facts, np.random.default_rng(i))
     return out

@@ -124,7 +124,6 @@ def make_case(config: PhantomConfig, index: int) -> Case:
         facts = Facts(
             identity, study.name, patient, picture.findings, state.resolved, visit > 0,
             lambda name: patients.prevalence(config, patient, name), regions, quality, config.languages,
-            tuple(config.studies),
         )  # fmt: skip
         questions = ask(facts, stream(config.seed, "questions", index))
     return Case(
