@@ -40,9 +40,9 @@ def draw(brief: Brief) -> Picture:
     echo = -11 + 3 * np.cos(np.clip(depth / skin, 0, 1) * 2 * np.pi)
     for start, level in (
         (skin, -30 + 2.0 * fat_texture + 1.2 * fibres),
-        (fat, -18 + 4.2 * fibres + 3.4 * coarse - 9 * lobules),
+        (fat, -18 + 4.6 * fibres + 3.8 * coarse - 11 * lobules),
         (gland, -28 + 5.0 * smooth(rng, shape, (min(n // 4, 56), 4))),
-        (muscle, np.full(shape, -40.0, np.float32) + 3 * coarse),
+        (muscle, np.full(shape, -34.0, np.float32) + 3 * coarse),
     ):
         edge = np.clip(((depth if start == skin else warp) - start) / (0.008 if start == skin else 0.03) + 0.5, 0, 1)
         echo = echo + edge * (level - echo)
@@ -61,7 +61,7 @@ def draw(brief: Brief) -> Picture:
         stroke(
             lines, np.stack([curve * n, t * n], 1), np.full(24, float(rng.uniform(0.12, 0.34)) * mm), 1.2 + 0.25 * mm
         )
-    echo += lines * np.clip(7 + 6 * smooth(rng, shape, (6, 10)), 0, 16)
+    echo += lines * np.clip(9 + 6 * smooth(rng, shape, (6, 10)), 0, 16)
     fascia = np.exp(-(((warp - gland) / 0.009) ** 2)) + 1.3 * np.exp(-(((warp - muscle) / 0.012) ** 2))
     echo += 8 * np.clip(1 + 0.6 * smooth(rng, shape, (3, 9)), 0, 2) * fascia.astype(np.float32)
     behind = np.zeros(shape, np.float32)
@@ -81,20 +81,21 @@ def draw(brief: Brief) -> Picture:
     echo += behind
     # Sound is lost with depth, and columns behind poor contact with the skin are darker.
     contact = smooth(brief.visit("contact"), (n,), 5)
-    echo -= (10 * (depth - 0.35) + (2.2 * np.clip(contact, -2, 2))[None, :] * np.clip(depth * 2, 0, 1)).astype(
+    echo -= (19 * (depth - 0.30) + (2.2 * np.clip(contact, -2, 2))[None, :] * np.clip(depth * 2, 0, 1)).astype(
         np.float32
     )
     # Speckle: the magnitude of a complex field that the beam has blurred, wider across than along.
     noise = brief.visit("speckle")
     real, imag = noise.standard_normal((2, n, n), dtype=np.float32)
     s = n / 256
-    blur = (0.75 * s + 0.32, 1.75 * s + 0.48)
+    blur = (0.62 * s + 0.22, 1.5 * s + 0.34)
     field = np.hypot(gaussian_filter(real, blur), gaussian_filter(imag, blur))
     field /= np.sqrt((field**2).mean())
-    amount = np.float32(min(1.25, 0.80 * (0.6 + 0.4 * brief.noise)))
+    # A small picture is a large one shrunk, which averages speckle and leaves the layers.
+    amount = np.float32(min(1.25, 0.72 * (0.6 + 0.4 * brief.noise)) * (0.45 + 0.55 * min(1.0, s)))
     # Scanners average over frames and angles, which fills the black gaps between the speckles.
     db = echo + 10 * amount * np.log10(np.maximum(0.72 * field**2 + 0.28, 0.05)) * 1.6
-    db = gaussian_filter(db, 0.35 + 0.25 * s + 0.4 * brief.patient.device.blur)
+    db = gaussian_filter(db, 0.2 + 0.3 * s + 0.4 * brief.patient.device.blur)
     span = 52.0 * brief.patient.device.gamma**-0.5
     grey = np.clip((db + span) / span, 0, 1) ** 1.1
     image = np.asarray(grey * 235 * min(1.06, brief.patient.device.gain) + 6, np.float32)
