@@ -14,10 +14,10 @@ FIELD_MM = 0.128
 STAINS = np.asarray(((0.620, 0.720, 0.330), (0.130, 0.780, 0.400)), np.float32)
 #: Class: radius in micrometres, aspect, wobble, haematoxylin.
 _CLASSES = {
-    "tumour cell": (5.0, 0.80, 0.08, 1.35),
-    "lymphocyte": (2.8, 0.94, 0.04, 1.75),
-    "stroma cell": (4.8, 0.26, 0.05, 1.15),
-    "mitosis": (3.6, 0.45, 0.30, 2.3),
+    "tumour cell": (5.0, 0.80, 0.10, 0.95),
+    "lymphocyte": (2.8, 0.92, 0.07, 1.30),
+    "stroma cell": (4.8, 0.30, 0.08, 0.85),
+    "mitosis": (3.6, 0.45, 0.30, 2.0),
 }
 
 
@@ -45,12 +45,16 @@ def draw(brief: Brief) -> Picture:
         i = at.astype(int)
         fibre += amp * (table[i] + (table[i + 1] - table[i]) * (at - i))
     grit = fractal(rng, shape, max(12, n // 6), 2, 0.9)
-    eosin = 0.50 + 0.13 * fibre + 0.06 * fractal(rng, shape, 20, 2) + 0.07 * grit
-    eosin += nest * (0.44 + 0.10 * fractal(rng, shape, 24, 3, 0.8) + 0.06 * grit - eosin)
+    eosin = 0.50 + 0.13 * fibre + 0.06 * fractal(rng, shape, 20, 2) + 0.13 * grit
+    eosin += nest * (0.44 + 0.10 * fractal(rng, shape, 24, 3, 0.8) + 0.13 * grit - eosin)
     # Clefts that shrinkage leaves between bundles of fibres.
     gaps = np.clip(fibre * 1.6 - 2.1, 0, 1) * np.clip(fractal(rng, shape, 5, 2), 0, 1) * (1 - nest)
     eosin *= 1 - gaps
-    haema = 0.06 + 0.03 * fractal(rng, shape, 16, 2) + nest * (0.24 + 0.05 * fractal(rng, shape, 12, 3))
+    haema = (
+        0.10
+        + 0.05 * fractal(rng, shape, max(16, n // 5), 3, 0.8)
+        + nest * (0.24 + 0.08 * fractal(rng, shape, 12, 4, 0.8))
+    )
     empty = np.zeros(shape, bool)
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 3))):
@@ -90,14 +94,14 @@ def draw(brief: Brief) -> Picture:
             if w is not None:
                 where, dy, dx = w
                 cover = star_local(
-                    dy, dx, max(r * aspect, 0.7), max(r, 0.9), angle, wobble(c, rough, 5), max(0.8, 1.1 * n / 256)
+                    dy, dx, max(r * aspect, 0.7), max(r, 0.9), angle, wobble(c, rough, 5), max(1.2, 2.2 * n / 256)
                 )
                 chroma = grain[where]
                 edge = 1 + 0.5 * np.clip(1 - np.abs(cover - 0.6) * 2.5, 0, 1) if name == "tumour cell" else 1.0
                 haema[where] += cover * (
                     density * strength * chroma * edge * float(np.exp(c.normal(0, 0.22))) - haema[where]
                 )
-                eosin[where] *= 1 - 0.6 * cover
+                eosin[where] *= 1 - 0.45 * cover
                 mask[where] = cover > 0.5
                 if name == "tumour cell" and c.random() < 0.5:
                     dot = star_local(
