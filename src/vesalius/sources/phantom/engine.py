@@ -15,8 +15,9 @@ from vesalius.sources.phantom import patients
 from vesalius.sources.phantom.catalogue import STUDIES
 from vesalius.sources.phantom.config import PhantomConfig
 from vesalius.sources.phantom.dials import DEGRADATIONS, apply_device, degrade, plant, shortcut_here
+from vesalius.sources.phantom.facts import Facts
 from vesalius.sources.phantom.model import Brief, Part, Picture, Scalar
-from vesalius.sources.phantom.questions import Facts, ask
+from vesalius.sources.phantom.questions import ask
 from vesalius.sources.phantom.regions import make_regions
 from vesalius.sources.phantom.reports import write_report
 from vesalius.sources.phantom.seeding import stream
