@@ -56,6 +56,8 @@ def test_version(run) -> None:
         (["models", "info", "nanoo"], 4, "Did you mean nano"),
         (["models", "get", "hf:a/b"], 2, "--online"),
         (["data", "stats", "nowhere"], 4, "nowhere"),
+        (["data", "get", "pathmnist", "--to", "x"], 2, "--online"),
+        (["data", "get", "pathmist", "--to", "x"], 2, "Did you mean pathmnist"),
         (["--quiet", "doctor"], 2, "verb comes first"),
         (["index", "x", "--library", "y", "--batch-size", "0"], 2, "--batch-size"),
     ],

@@ -141,6 +141,28 @@ def test_import_validate_split_convert(run_json, run, pictures, tmp_path) -> Non
     assert len(done["result"]["faults"]) >= 24
 
 
+def test_import_says_which_layout_it_saw_by_what_and_what_it_could_not_read(run, pictures, tmp_path) -> None:
+    table = tmp_path / "table"
+    table.mkdir()
+    first, second = sorted(pictures.rglob("*.png"))[:2]
+    (table / "a.png").write_bytes(first.read_bytes())
+    (table / "b.png").write_bytes(second.read_bytes())
+    (table / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Follow-up #,Patient ID\n"
+        "a.png,No Finding,0,1\nb.png,Effusion|Mass,0,2\nmissing.png,Mass,0,3\n"
+    )
+    code, _, said = run("data", "import", table, "--to", tmp_path / "set")
+    assert code == 3
+    assert "read as nih-official (saw Data_Entry_2017.csv with the columns Image Index" in said
+    assert "missing.png" in said
+    code, _, said = run("data", "import", pictures, "--to", tmp_path / "plain", "--dry-run")
+    assert code == 0
+    assert "could be folder-per-class" in said
+    assert "read as plain files" in said
+    code, _, said = run("data", "import", pictures, "--to", tmp_path / "told", "--dry-run", *FOLDERS)
+    assert "read as folder-per-class (as asked)" in said
+
+
 def test_dry_run_writes_nothing(run, pictures, tmp_path) -> None:
     assert run("index", pictures, "--library", tmp_path / "lib", "--dry-run")[0] == 0
     assert run("data", "import", pictures, "--to", tmp_path / "set", "--dry-run")[0] == 0

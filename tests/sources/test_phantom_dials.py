@@ -231,3 +231,162 @@ def test_devices_differ_when_shifted_and_not_otherwise() -> None:
 
 def test_names_that_are_plurals_are_in_the_catalogue() -> None:
     assert set(FINDINGS) >= PLURALS
+
+
+def cyst_contrast(case: Case) -> float:
+    """How far the echo inside a cyst is from its surround's, in grey values."""
+    m = next(r.geometry for r in case.regions if r.label == "simple cyst" and isinstance(r.geometry, Mask)).to_array()
+    a = case.images[0].pixels().astype(float)
+    return float(abs(a[m].mean() - a[~m].mean()))
+
+
+CYSTS = {
+    "seed": 14,
+    "studies": {"ultrasound": 1},
+    "size": 64,
+    "degraded": 0,
+    "prevalence": {"simple cyst": 1.0},
+    "questions": False,
+    "sites": 4,
+    "device_shift": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("site", "site-B"), ("age_group", "old"), ("device", "device-B"), ("sex", "F")]
+)
+def test_a_subgroup_has_its_own_contrast_and_others_keep_theirs(attribute: str, value: str) -> None:
+    """The same case drawn with and without the dial: its findings are fainter in the group, and equal outside it."""
+    plain = Phantom(PhantomConfig.from_dict(CYSTS))
+    group = {"attribute": attribute, "value": value, "contrast": 0.4}
+    faint = Phantom(PhantomConfig.from_dict({**CYSTS, "subgroups": [group]}))
+    inside, outside = [], 0
+    for i in range(24):
+        a, b = plain.case(i), faint.case(i)
+        if a.attributes[attribute] == value:
+            inside.append(cyst_contrast(b) / cyst_contrast(a))
+        else:
+            assert np.array_equal(a.images[0].pixels(), b.images[0].pixels())
+            outside += 1
+    assert len(inside) > 2
+    assert outside > 2 or attribute == "sex"
+    assert np.mean(inside) < 0.75
+
+
+def test_a_subgroup_of_contrast_zero_has_invisible_findings() -> None:
+    group = {"attribute": "sex", "value": "F", "contrast": 0.0}
+    config = {**CYSTS, "studies": {"oct": 1}, "prevalence": {"intraretinal fluid": 1.0, "subretinal fluid": 0.0}}
+    config |= {"prevalence_scale": 1.0}
+    shown, hidden = (Phantom(PhantomConfig.from_dict({**config, "subgroups": g})) for g in ([], [group]))
+    for i in range(10):
+        a, b = shown.case(i), hidden.case(i)
+        m = next(r.geometry for r in a.regions if r.label == "intraretinal fluid" and isinstance(r.geometry, Mask))
+        inside = [float(c.images[0].pixels()[m.to_array()].mean()) for c in (a, b)]
+        if a.attributes["sex"] == "F":
+            # Not quite: a cyst keeps a tenth, so that a mask is never drawn over nothing at all.
+            assert inside[1] > 1.5 * inside[0]
+        else:
+            assert inside[0] == inside[1]
+
+
+def test_prevalence_scale_multiplies_every_prevalence() -> None:
+    for scale in (0.0, 0.5, 1.5):
+        seen = states(PhantomConfig(seed=15, studies={"endoscopy": 1}, prevalence_scale=scale), 800)
+        count = Counter(f.name for _, s in seen for f in s.findings)  # type: ignore[attr-defined]
+        for name in STUDIES["endoscopy"].findings:
+            assert within(count[name], len(seen), scale * FINDINGS[name].prevalence), (name, scale)
+
+
+def test_difficulty_raises_the_noise() -> None:
+    def roughness(difficulty: float) -> float:
+        config = {"seed": 16, "studies": {"brain_mr": 1}, "size_3d": 24, "degraded": 0, "questions": False}
+        case = Phantom(PhantomConfig.from_dict({**config, "difficulty": difficulty, "prevalence_scale": 0.0})).case(0)
+        a = case.images[0].pixels().astype(float)
+        # The corners hold air, where there is nothing but noise.
+        return float(a[:3, :3, :3].mean())
+
+    assert roughness(1.0) > 1.8 * roughness(0.0)
+
+
+def test_doubt_is_as_common_as_set_and_reaches_report_and_label() -> None:
+    config = PhantomConfig.from_dict({**SMALL, "seed": 17, "uncertain": 0.4, "prevalence_scale": 1.5})
+    seen = [f for _, s in states(config, 500) for f in s.findings]  # type: ignore[attr-defined]
+    assert within(sum(f.certainty == "possible" for f in seen), len(seen), 0.4)
+    for i in range(40):
+        plain = Phantom(config).case(i)
+        case = Phantom(config.replace(uncertain_labels=True)).case(i)
+        assert case.report == plain.report
+        for name in STUDIES["dermoscopy"].findings:
+            certain = {r.attributes["certainty"] for r in case.regions if r.attributes.get("finding") == name}
+            want = {frozenset(): 0, frozenset({"definite"}): 1, frozenset({"possible"}): -1}[frozenset(certain)]
+            assert case.label(name) == want
+            assert plain.label(name) == abs(want)
+
+
+def test_views_laterals_and_languages_are_as_common_as_set() -> None:
+    config = {"seed": 18, "studies": {"chest_film": 1}, "size": 32, "size_3d": 16, "questions": False}
+    config |= {"views": ("PA", "AP", "AP", "AP"), "lateral": 0.3, "languages": ("en", "zh")}
+    cases = list(Phantom(PhantomConfig.from_dict(config)).cases(120))
+    assert within(sum(c.images[0].view == "AP" for c in cases), len(cases), 0.75)
+    assert within(sum(c.images[-1].view == "LATERAL" for c in cases), len(cases), 0.3)
+    reports = [c.report for c in cases if c.report is not None]
+    assert within(sum(r.language == "zh" for r in reports), len(cases), 0.5)
+    for c, r in zip(cases, reports, strict=True):
+        assert all(i.view in r.technique for i in c.images)
+    for view in ("PA", "AP"):
+        only = Phantom(PhantomConfig.from_dict({**config, "views": (view,)}))
+        assert {only.case(i).images[0].view for i in range(5)} == {view}
+
+
+def test_visits_and_gaps_stay_in_their_range_and_every_number_of_visits_occurs() -> None:
+    config = PhantomConfig.from_dict({**SMALL, "seed": 19, "visits": (1, 4), "gap_days": (30.0, 90.0)})
+    visits: Counter[int] = Counter()
+    gaps = []
+    for i in range(400):
+        first, visit = locate(config, i)
+        visits[first] += 1
+        if visit:
+            patient, explained = make_patient(config, first)
+            days = [s.days for s in course(config, patient, explained, visit)]
+            gaps.append(days[-1] - days[-2])
+    assert min(gaps) >= 29.9
+    assert max(gaps) <= 90.1
+    # Log-uniform: half of the gaps are below the geometric mean.
+    assert within(sum(g < np.sqrt(30 * 90) for g in gaps), len(gaps), 0.5)
+    assert set(visits.values()) == {1, 2, 3, 4}
+
+
+def test_treatment_goes_along_with_improvement() -> None:
+    config = PhantomConfig(seed=20, studies={"chest_film": 1}, visits=(2, 2))
+    better: dict[bool, list[bool]] = {True: [], False: []}
+    for _, s in states(config, 800, 1):
+        improved = bool(s.resolved) or any(f.change == "smaller" for f in s.findings)  # type: ignore[attr-defined]
+        better[s.treated].append(improved)  # type: ignore[attr-defined]
+    assert np.mean(better[True]) > np.mean(better[False]) + 0.3
+
+
+def test_studies_have_their_shares_and_sites_their_number() -> None:
+    config = PhantomConfig(seed=21, studies={"ct": 3.0, "oct": 1.0, "blood": 0.0}, sites=5)
+    seen = [make_patient(config, i)[0] for i in range(600)]
+    count = Counter(p.study for p in seen)
+    assert within(count["ct"], 600, 0.75)
+    assert within(count["oct"], 600, 0.25)
+    assert {p.site for p in seen} == {f"site-{c}" for c in "ABCDE"}
+    assert len({p.device.name for p in seen}) == 5
+
+
+def test_what_is_written_can_be_chosen() -> None:
+    config = PhantomConfig.from_dict({**SMALL, "seed": 22, "prevalence": {"melanoma": 1.0}})
+    for kinds in (("mask",), ("box", "point"), ("mask", "box", "point")):
+        case = Phantom(config.replace(geometries=kinds)).case(0)
+        assert {type(r.geometry).__name__.lower() for r in case.regions} == set(kinds)
+    bare = Phantom(config.replace(organs=False, polygenic=0)).case(0)
+    granularities = [
+        {r.granularity for r in Phantom(c).case(0).regions} for c in (config, config.replace(organs=False))
+    ]
+    assert granularities[0] - granularities[1] == {"organ"}
+    assert not any(k.startswith("prs_") for k in bare.attributes)
+    full = Phantom(config.replace(polygenic=5, questions=True)).case(0)
+    assert sum(k.startswith("prs_") for k in full.attributes) == 5
+    assert full.questions
+    assert not bare.questions

@@ -10,9 +10,10 @@ import pytest
 from scipy.stats import binom
 
 from vesalius.cases import Case, Question
-from vesalius.sources.phantom import STUDY_NAMES, Phantom, PhantomConfig
+from vesalius.sources.phantom import Phantom, PhantomConfig
+from vesalius.sources.phantom.facts import Facts
 from vesalius.sources.phantom.patients import course, locate, make_patient, prevalence
-from vesalius.sources.phantom.questions import Facts, ask
+from vesalius.sources.phantom.questions import ask
 
 #: name in a report (singular or plural) -> label; written by hand.
 PLURAL = {
@@ -20,6 +21,8 @@ PLURAL = {
     "polyps": "polyp",
     "impacted teeth": "impacted tooth",
     "periapical lesions": "periapical lesion",
+    "cell divisions": "cell division",
+    "apoptotic cells": "apoptotic cell",
 }
 NUMBER = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 
@@ -28,6 +31,10 @@ NUMBER = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven
 def cases() -> list[Case]:
     config = {"seed": 31, "size": 32, "size_3d": 16, "visits": (1, 3), "uncertain": 0.3}
     return list(Phantom(PhantomConfig.from_dict(config)).cases(150))
+
+
+#: Options that are always given in the same order.
+FIXED = ({"yes", "no"}, {"appeared", "gone"}, {"有", "没有"})
 
 
 def finding_names(case: Case) -> list[str]:
@@ -41,7 +48,8 @@ drusen|optic disc cupping|intraretinal fluid|subretinal fluid|drusenoid deposits
 melanoma|blue-white veil|dots and globules|simple cyst|benign nodule|suspicious nodule|tumour nests|
 lymphocytic infiltrate|mitoses|leukocytosis|sickle cells|target cells|thrombocytopenia|polyp|ulcer|
 bleeding|instrument|brain tumour|white matter lesions|infarct|brain atrophy|caries|dental restoration|
-impacted tooth|periapical lesion|missing teeth""".replace("\n", "").split("|")
+impacted tooth|periapical lesion|missing teeth|circumscribed mass|spiculated mass|microcalcifications|
+skin thickening|cell division|apoptotic cell|increased cell motility""".replace("\n", "").split("|")
 )
 
 
@@ -173,8 +181,7 @@ def asked() -> list[Question]:
             lambda name, p=patient: prevalence(config, p, name),
             (),
             ("", 0),
-            ("en",),
-            STUDY_NAMES,
+            ("en", "zh"),
         )
         out += ask(facts, np.random.default_rng(i))
     return out
@@ -203,12 +210,36 @@ def test_majority_answers_without_the_image_score_at_chance(asked: list[Question
         # 99.99 % of fair sets stay below this; the best of k answers is taken, so the level is shared among k.
         assert best <= binom.ppf(1 - 1e-4 / k, n, chance), (text, best / n, n)
         place = max(Counter(q.options.index(q.answer) for q in group).values())
-        if set(group[0].options) not in ({"yes", "no"}, {"appeared", "gone"}) and "side" not in group[0].tags:
+        if set(group[0].options) not in FIXED and "side" not in group[0].tags:
             assert place <= binom.ppf(1 - 1e-4 / k, n, chance), (text, place / n, n)
         checked += 1
     assert checked > 40
     for tags in {t for t, _ in pooled}:
         assert pooled[(tags, "yes")] == pooled[(tags, "no")]
+
+
+def test_chinese_answers_agree_with_the_labels() -> None:
+    asked: Counter[str] = Counter()
+    config = {"seed": 33, "studies": {"mammography": 1, "endoscopy": 1}, "visits": (2, 2), "size": 32}
+    for c in Phantom(PhantomConfig.from_dict({**config, "languages": ("zh",), "prevalence_scale": 1.5})).cases(40):
+        for q in (q for q in c.questions if q.language == "zh"):
+            kind = q.tags[1]
+            asked[kind] += 1
+            if kind == "modality":
+                assert q.answer == {"MG": "乳腺X线摄影", "ES": "内镜"}[c.images[0].modality]
+                continue
+            mine = [r for r in c.regions if r.attributes.get("finding") == q.tags[2] and r.granularity == "lesion"]
+            if kind == "finding":
+                assert (q.answer == "有") == (c.label(q.tags[2]) == 1)
+            elif kind == "side":
+                assert {r.attributes["side"] for r in mine} == {{"左侧": "left", "右侧": "right"}[q.answer]}
+            elif kind == "count":
+                assert len({r.attributes["id"] for r in mine}) == int(q.answer)
+            elif kind == "change":
+                assert {"增大": "larger", "缩小": "smaller", "无变化": "unchanged"}[q.answer] == c.label(
+                    f"{q.tags[2]} change"
+                )
+    assert min(asked[k] for k in ("modality", "finding", "side", "count", "change")) > 5, asked
 
 
 def test_chinese_reports_deny_and_state_rightly() -> None:

@@ -1,4 +1,4 @@
-"""`vesalius data import|validate|stats|deid|split|convert|phantom|layouts`."""
+"""`vesalius data get|import|validate|stats|deid|split|convert|phantom|layouts`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("--layout", default="", help="layout of SRC (default: found out; see `data layouts`)")
     importing.add_argument("--link", action="store_true", help="point at the files instead of copying their pixels")
     add_flags(importing, "--workers", "--limit", "--dry-run")
+    getting = actions.add_parser("get", help="fetch a MedMNIST or MedMNIST+ archive (needs --online)")
+    getting.add_argument("name", help="pathmnist, chestmnist, organmnist3d ...")
+    getting.add_argument("--to", type=Path, required=True, help="folder for the archive; read it with `data import`")
+    getting.add_argument("--size", type=int, default=28, help="edge: 28, 64, 128, 224, in 3-d 28, 64 (default: 28)")
+    add_flags(getting, "--online", "--dry-run")
     validating = actions.add_parser("validate", help="what is wrong with a case set")
     validating.add_argument("source", type=Path, help="folder of a case set")
     validating.add_argument("--pixels", action="store_true", help="also read every image")
@@ -79,6 +84,8 @@ def _import(options: argparse.Namespace, run: Run) -> None:
     if (options.to / CASES_FILE).exists():
         raise UsageError("will not overwrite a case set", item=str(options.to), fix="choose another folder")
     cases = open_cases(options.source, options, run, layout=options.layout)
+    if options.source.is_dir() and "layout" not in run.facts:
+        run.note(f"{options.source}: read as plain files, not as a data set; see `vesalius data layouts`")
     if options.dry_run:
         run.result = cases.stats()
         _say_stats(run, run.result)
@@ -107,6 +114,18 @@ def _held(cases: CaseSet, run: Run) -> Iterator[Case]:
                 images.append(result)
             else:
                 yield case.replace(images=tuple(images))
+
+
+def _get(options: argparse.Namespace, run: Run) -> None:
+    from vesalius.sources import medmnist_get
+
+    file = medmnist_get.file_name(options.name, options.size)
+    run.result = {"file": str(options.to / file), "md5": medmnist_get.sums()[options.name][options.size]}
+    if options.dry_run:
+        run.say(f"would fetch {medmnist_get.RECORD}/{file} to {options.to / file}")
+        return
+    target = medmnist_get.get(options.name, options.to, size=options.size, online=run.online)
+    run.say(f"{target} is there, and its sum is right")
 
 
 def _validate(options: argparse.Namespace, run: Run) -> None:
@@ -224,6 +243,7 @@ def _say_stats(run: Run, stats: dict[str, Any]) -> None:
 
 
 _ACTIONS = {
+    "get": _get,
     "import": _import,
     "validate": _validate,
     "stats": _stats,

@@ -35,19 +35,19 @@ def open_cases(path: Path, options: argparse.Namespace, run: Run, *, layout: str
         from vesalius.sources.detect import detect
         from vesalius.sources.registry import import_folder
 
-        name = layout
+        name, saw = layout, "as asked"
         if not name:
             found = detect(path)
             if found and found[0].confidence >= SURE:
-                name = found[0].name
+                name, saw = found[0].name, f"saw {found[0].saw}"
             elif found:
                 run.note(
                     f"{path}: could be {found[0].name} ({found[0].saw}); read as plain files, --layout says otherwise"
                 )
         if name:
             cases = import_folder(path, name)
-            run.note(f"{path}: read as {name}")
-            run.facts["layout"] = name
+            run.note(f"{path}: read as {name} ({saw})")
+            run.facts["layout"], run.facts["layout_seen"] = name, saw
             cases.load()
             for item, why in cases.refused:
                 run.refuse(item, why)

@@ -88,7 +88,7 @@ class Trunk:
 
     def medial(self, z: Array, side: str) -> Array:
         """How far the lung's inner border is from the midline."""
-        base = 14 + 8 * np.exp(-(((z - 150) / 45) ** 2)) + 9 * np.clip((z - 190) / 40, 0, 1)
+        base = 18 + 8 * np.exp(-(((z - 150) / 45) ** 2)) + 7 * np.clip((z - 190) / 40, 0, 1)
         return np.asarray(base + (4 if side == "left" else 2) + SIGN[side] * self.shift, np.float32)
 
     def body(self, x: Array, z: Array) -> Interval:
@@ -114,7 +114,9 @@ class Trunk:
         q = 1 - (x / a) ** 2
         # Towards the midline the lung thins out in front of and behind the mediastinum.
         ramp = np.clip((out - self.medial(z, side) + 13) / 24, 0, 1)
-        half = b * np.sqrt(np.maximum(q, 0)) * ramp**0.8
+        # The apex is a dome.
+        apex = np.sqrt(np.clip((self.top - z) / 16, 0, 1))
+        half = b * np.sqrt(np.maximum(q, 0)) * ramp**0.8 * apex
         ok = (q > 0) & (ramp > 0) & (z < self.top) & (z > self.domes[side] - 70)
         return where((yc - half, yc + half), ok)
 
@@ -219,7 +221,7 @@ class Trunk:
         phase = np.abs((z / height) % 1 - 0.5) * 2
         body = 17 + 2.5 * phase**2
         disc = phase > 0.86
-        deep = np.where(disc, 4.0, 26.0) * np.sqrt(np.clip(1 - (x / body) ** 2, 0, 1)) ** 0.35
+        deep = np.where(disc, 4.0, 26.0) * np.sqrt(np.clip(1 - (x / body) ** 2, 0, 1)) ** 0.55
         spinous = np.where((np.abs(x) < 4) & (phase < 0.5), 22.0, 0.0)
         pedicle = np.where(((np.abs(x) - 13) ** 2 + (0.5 * height * (phase - 0.1)) ** 2) < 16, 12.0, 0.0)
         centre = 40 + 0.04 * z
@@ -227,12 +229,13 @@ class Trunk:
         return centre - half, centre + half + np.where(half > 0, spinous + pedicle, 0)
 
     def clavicle(self, x: Array, z: Array, side: str, raise_by: float = 0.0) -> Interval:
-        """A curved tube in front of the apex."""
+        """An S-shaped tube in front of the apex, thick at the breastbone and flat at the shoulder."""
         d = x * np.float32(SIGN[side])
-        line = self.top - 22 + raise_by + 0.16 * d + 7 * np.sin((d - 10) / 26)
-        r = 7.0 - 2.2 * np.sin(np.clip((d - 8) / 140, 0, 1) * np.pi)
+        t = np.clip((d - 14) / (0.98 * self.half_width + 12), 0, 1)
+        line = self.top - 34 + raise_by + 34 * t**0.8 + 6 * np.sin(2 * np.pi * (t - 0.05))
+        r = 8.5 - 3.4 * np.sin(np.clip(t * 1.1, 0, 1) * np.pi)
         e = np.clip(1 - ((z - line) / r) ** 2, 0, None)
-        half = np.where((d > 9) & (d < 0.98 * self.half_width + 26), 5.5 * np.sqrt(e), 0)
+        half = np.where((d > 14) & (d < 0.98 * self.half_width + 26), 6.0 * np.sqrt(e), 0)
         y = -58 + 0.28 * d
         return y - half, y + half
 
@@ -241,14 +244,23 @@ class Trunk:
         d = x * np.float32(SIGN[side])
         inner = self.half_width * (1.02 - inward) + 0.08 * (z - 130)
         outer = inner + np.clip((z - 78) * 0.48, 0, 56)
-        plate = np.where((d > inner) & (d < outer) & (z > 78) & (z < self.top - 18), 2.6, 0.0)
-        edge = np.exp(-(((d - outer) / 4.5) ** 2)) * 8 * ((z > 82) & (z < self.top - 26))
-        edge += np.exp(-(((d - inner) / 2.5) ** 2)) * 2.5 * ((z > 82) & (z < self.top - 20))
-        ridge = np.exp(-(((z - (self.top - 42 + 0.22 * (d - inner))) / 5) ** 2)) * 8 * ((d > inner) & (d < outer + 24))
+        # Corners are round: the plate and its borders fade in over a centimetre.
+        high = np.clip((z - 74) / 12, 0, 1) * np.clip((self.top - 14 - z) / 14, 0, 1)
+        plate = 2.8 * np.clip((d - inner) / 3, 0, 1) * np.clip((outer - d) / 3, 0, 1) * high
+        edge = np.exp(-(((d - outer) / 3.6) ** 2)) * 8 * high * np.clip((self.top - 20 - z) / 14, 0, 1)
+        edge += np.exp(-(((d - inner) / 2.0) ** 2)) * 3.5 * high
+        ridge = np.exp(-(((z - (self.top - 42 + 0.30 * (d - inner))) / 4.5) ** 2)) * 9
+        ridge = ridge * np.clip((d - inner - 4) / 16, 0, 1) * np.clip((outer + 26 - d) / 8, 0, 1)
         cx, cz = self.half_width + 47, self.top - 42
         q = np.clip(1 - ((d - cx) ** 2 + (z - cz) ** 2) / 24**2, 0, None)
         shaft = np.clip(1 - ((d - cx - 0.20 * (cz - z)) / 12.5) ** 2, 0, None) * (z < cz)
         return np.asarray(plate + edge + ridge + 20 * np.sqrt(np.maximum(q, 0.8 * shaft)), np.float32)
+
+    def shoulders(self, x: Array, z: Array) -> Array:
+        """Muscle around the shoulder joint and in the folds of the armpit, beyond the oval of the trunk (mm)."""
+        d = (np.abs(x) - (self.half_width + 58)) / np.float32(104)
+        up = (z - (self.top - 62)) / np.float32(118)
+        return np.asarray((80 + 0.6 * self.fat) * np.clip(1 - d * d - up * up, 0, None) ** 1.4, np.float32)
 
     def breasts(self, x: Array, z: Array) -> Array:
         """Extra soft tissue in front (mm)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from vesalius.cases import Affine, Image, Label
 from vesalius.sources.phantom.model import Array, Brief, Part, Picture
@@ -41,32 +41,40 @@ def draw(brief: Brief) -> Picture:
     r = np.sqrt(ex * ex + ey * ey + ez * ez)
     shape = r.shape
     code = np.zeros(shape, np.uint8)
-    code[r < 1.20] = 1
-    code[r < 1.13] = 2
-    code[r < 1.045] = 3
-    # Sulci: thin sheets where a smooth field crosses zero, deeper with atrophy.
-    cells = 15
-    folds = np.abs(smooth(rng, shape, cells))
-    depth = 0.80 - 0.05 * loss
-    wide = 0.13 + 0.17 * loss
-    sulcus = (folds < wide * np.clip((r - depth) / 0.16, 0, 1)) & (r > depth)
+    code[r < 1.17] = 1
+    code[r < 1.11] = 2
+    code[r < 1.035] = 3
+    # Sulci: sheets where a field over directions crosses zero, so that they run inwards from the surface; deeper and
+    # wider with atrophy, and each ends at its own depth.
+    field = _folds(rng, (ex, ey, ez), r) + 0.55 * smooth(rng, shape, 11)
+    # The cerebellum's leaves are finer and lie nearly flat.
+    below = (ez < -0.42) & (ey > 0.12)
+    field = np.where(below, 1.6 * np.sin((z + 0.25 * y) * np.float32(2 * np.pi / 11) + 0.5 * field), field)
+    folds = np.abs(field)
+    depth = 0.64 - 0.05 * loss + 0.07 * smooth(rng, shape, 5)
+    wide = 0.14 + 0.20 * loss
+    sulcus = (folds < wide * np.clip((r - depth) / 0.22, 0, 1)) & (r > depth)
+    # The fissure between the temporal lobe and those above it.
+    sylvian = (np.abs(ez + 0.10 - 0.9 * ey) < 0.022 + 0.02 * loss) & (np.abs(ex) > 0.62) & (np.abs(ey + 0.1) < 0.42)
+    sulcus |= sylvian & (r > 0.6)
     brain = (r < 0.985 - 0.015 * loss) & ~sulcus
     midline = (np.abs(x) < 1.2 + 1.5 * loss) & (z > 8) & (r > 0.55)
     brain &= ~midline
-    thick = 0.05 + 0.055 * np.clip(1.2 - folds, 0, 1)
-    grey = brain & ((r > 0.985 - thick - 0.03) | ((folds < wide + 0.24) & (r > depth - 0.04)))
+    # The cortex follows the surface and the walls of the sulci, about 3 mm thick.
+    to_fluid = distance_transform_edt(brain, sampling=step)
+    grey = brain & (to_fluid <= max(3.3 - 0.8 * loss, 1.01 * step))
     code[brain] = 5
     code[grey] = 4
     # Ventricles: two curved horns, wider with atrophy; third ventricle.
     w = 1 + 0.95 * loss
     horn = np.zeros(shape, bool)
     for s in (-1.0, 1.0):
-        centre_x = s * (8 + 5.5 * loss + 0.10 * np.clip(y, 0, 50) + 0.06 * np.clip(-y, 0, 40))
+        # Butterfly: close together in the middle, apart in front and, more so, behind; thin at both ends.
+        centre_x = s * (6.5 + 5.5 * loss + 0.016 * np.clip(y, 0, 50) ** 2 / 2 + 0.012 * np.clip(-y, 0, 40) ** 2 / 2)
         top = 16 - 0.010 * y**2
-        horn |= (((x - centre_x) / (5.2 * w)) ** 2 + ((z - top) / (8.5 * w**0.7)) ** 2 < 1) & (
-            np.abs(y + 2) < 40 * w**0.3
-        )
-    third = (np.abs(x) < 2.0 * w) & (np.abs(y - 4) < 14) & (np.abs(z + 2) < 9)
+        end = 1 - (np.abs(y + 2) / (43 * w**0.3)) ** 3
+        horn |= ((x - centre_x) / (5.0 * w)) ** 2 + ((z - top) / (9.0 * w**0.7)) ** 2 < end
+    third = (x / (2.2 * w)) ** 2 + ((y - 4) / 15) ** 2 + ((z + 2) / 10) ** 2 < 1
     ventricles = (horn | third) & (r < 0.9)
     nuclei = np.zeros(shape, bool)
     for s in (-1.0, 1.0):
@@ -105,7 +113,7 @@ def draw(brief: Brief) -> Picture:
         strength = min(1.15, brief.contrast + 0.1)
         values[7:] = healthy + (values[7:] - healthy) * strength
         signal = values[code] * bias * (1 + 0.03 * smooth(brief.body("mr texture"), shape, max(2, n // 6)))
-        signal = gaussian_filter(signal, 0.42 + 0.3 * brief.patient.device.blur, mode="nearest")
+        signal = gaussian_filter(signal, 0.55 + 0.3 * brief.patient.device.blur, mode="nearest")
         noise = brief.visit("noise", k)
         level = np.float32(0.016 * brief.noise * brief.patient.device.noise)
         signal = np.hypot(
@@ -130,6 +138,18 @@ def draw(brief: Brief) -> Picture:
         "ventricle volume": Label(round(float(ventricles.sum() * ml), 2), unit="mL", source="phantom"),
     }
     return Picture(tuple(images), tuple(parts), brief.findings, labels)
+
+
+def _folds(rng: np.random.Generator, e: tuple[Array, Array, Array], r: Array) -> Array:
+    """A field of unit variance that depends on the direction alone: plane waves on the sphere, some 25 sulci around."""
+    out = np.zeros(r.shape, np.float32)
+    unit = [(a / np.maximum(r, 0.2)).astype(np.float32) for a in e]
+    for _ in range(8):
+        k = rng.standard_normal(3)
+        k *= rng.uniform(10, 17) / np.linalg.norm(k)
+        phase = sum(u * np.float32(w) for u, w in zip(unit, k, strict=True)) + np.float32(rng.uniform(0, 2 * np.pi))
+        out += np.cos(phase)
+    return out * np.float32(0.5)
 
 
 def _lobes(ex: Array, ey: Array, ez: Array) -> Array:

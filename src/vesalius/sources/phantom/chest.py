@@ -24,7 +24,7 @@ def draw(brief: Brief) -> Picture:
     trunk = make_trunk(brief, arms_up=False)
     n = brief.size
     pose = brief.visit("pose")
-    width = 2.72 * trunk.half_width * float(pose.uniform(0.97, 1.06)) + 0.5 * trunk.fat
+    width = 2.60 * trunk.half_width * float(pose.uniform(0.97, 1.06)) + 0.5 * trunk.fat
     top = trunk.top + 44 + float(pose.uniform(-14, 12))
     x0 = -width / 2 + float(pose.uniform(-8, 8))
     step = width / n
@@ -69,7 +69,8 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
     at = _magnified(brief, xs, zs)
     visit = brief.visit("film")
     # Soft tissue and air.
-    body = length(trunk.body(xs, zs)) + trunk.breasts(*at(-100.0))
+    body = length(trunk.body(xs, zs))
+    body = body + trunk.shoulders(xs, zs) * np.clip(body / 30, 0, 1) + trunk.breasts(*at(-100.0))
     heart = trunk.heart(*at(-35.0))
     great = trunk.vessels(*at(5.0))
     lungs = {s: trunk.lung_cage(xs, zs, s) for s in SIGN}
@@ -164,7 +165,7 @@ def _frontal(trunk: Trunk, brief: Brief, xs: Array, zs: Array, step: float) -> t
     grain = 1 + 0.012 * fractal(visit, shape, 5, 2)
     path = soft * (MU["soft"] * grain) + tissue + bones + _spine_mu(spine)
     expo = expose(path, visit, brief.noise * brief.patient.device.noise, step)
-    film = display(expo, brief.patient.device, visit)
+    film = display(expo, brief.patient.device, visit, ceiling=0.955)
     film = _collimate(film, brief)
     film = _letter(film, brief)
     # Annotations.
@@ -231,7 +232,8 @@ def _markings(trunk: Trunk, brief: Brief, xs: Array, zs: Array, side: str) -> Ar
 
 
 def _spine_mu(spine: Interval) -> Array:
-    return np.asarray(length(spine) * np.float32(MU["spongy"] - MU["soft"]))
+    # The film is made at high voltage, where spongy bone stands out little from the heart and the vessels before it.
+    return np.asarray(length(spine) * np.float32(0.55 * (MU["spongy"] - MU["soft"])))
 
 
 def _bones(trunk: Trunk, brief: Brief, at: Callable[[float], tuple[Array, Array]]) -> tuple[Array, Array, Array | None]:
@@ -262,9 +264,14 @@ def _bones(trunk: Trunk, brief: Brief, at: Callable[[float], tuple[Array, Array]
     )
     inward = 0.02 if brief.view == "PA" else 0.16
     for s in SIGN:
-        bone = bone + length(trunk.clavicle(*at(-55.0), s)) * np.float32(MU["cortex"] - MU["soft"]) * 0.85
+        bone = bone + _tube(length(trunk.clavicle(*at(-55.0), s))) * np.float32(MU["cortex"] - MU["soft"])
         bone = bone + trunk.scapula(*at(80.0), s, inward) * np.float32(MU["cortex"] - MU["soft"]) * 0.75
     return bone, ribs, cut
+
+
+def _tube(chord: Array) -> Array:
+    """Cortex met by rays through a hollow bone of the given chord: most where they graze its wall (mm)."""
+    return np.asarray(np.minimum(chord, 5.0 + 0.42 * chord))
 
 
 def _bump(trunk: Trunk, xf: float, number: int, x: Array, z: Array) -> Array:

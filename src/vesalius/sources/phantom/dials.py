@@ -30,12 +30,13 @@ def apply_device(array: Array, device: Device) -> Array:
     """Tone, tint and sharpness of a site's machine, for pictures whose drawing does not model it itself."""
     low, high = span(array)
     v = (array.astype(np.float32) - low) / max(high - low, 1e-6)
+    colour = v.shape[-1] == 3
     if device.blur > 0:
-        n = v.shape[0 if v.ndim == 2 or v.shape[-1] == 3 else 1]
-        s = device.blur * n / 256
-        v = gaussian_filter(v, (s, s, 0) if v.shape[-1] == 3 else (s, s)) if v.ndim <= 3 else v
+        axes = (v.ndim - 3, v.ndim - 2) if colour else (v.ndim - 2, v.ndim - 1)
+        s = device.blur * v.shape[axes[0]] / 256
+        v = gaussian_filter(v, [s if axis in axes else 0 for axis in range(v.ndim)])
     v = np.clip(v * device.gain, 0, 1) ** np.float32(device.gamma)
-    if v.shape[-1] == 3:
+    if colour:
         v = v * np.asarray(device.tint, np.float32)
     return _back(v, array, low, high)
 

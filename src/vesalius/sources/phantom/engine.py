@@ -15,8 +15,9 @@ from vesalius.sources.phantom import patients
 from vesalius.sources.phantom.catalogue import STUDIES
 from vesalius.sources.phantom.config import PhantomConfig
 from vesalius.sources.phantom.dials import DEGRADATIONS, apply_device, degrade, plant, shortcut_here
+from vesalius.sources.phantom.facts import Facts
 from vesalius.sources.phantom.model import Brief, Part, Picture, Scalar
-from vesalius.sources.phantom.questions import Facts, ask
+from vesalius.sources.phantom.questions import ask
 from vesalius.sources.phantom.regions import make_regions
 from vesalius.sources.phantom.reports import write_report
 from vesalius.sources.phantom.seeding import stream
@@ -116,7 +117,7 @@ def make_case(config: PhantomConfig, index: int) -> Case:
     rng = stream(config.seed, "words", index)
     language = config.languages[int(rng.integers(len(config.languages)))]
     report = write_report(
-        study.name, patient, picture.findings, state.resolved, gap, images[0].view, language, rng
+        study.name, patient, picture.findings, state.resolved, gap, _views(images), language, rng
     )  # fmt: skip
     identity = case_id(config, index)
     questions: tuple[Question, ...] = ()
@@ -124,7 +125,6 @@ def make_case(config: PhantomConfig, index: int) -> Case:
         facts = Facts(
             identity, study.name, patient, picture.findings, state.resolved, visit > 0,
             lambda name: patients.prevalence(config, patient, name), regions, quality, config.languages,
-            tuple(config.studies),
         )  # fmt: skip
         questions = ask(facts, stream(config.seed, "questions", index))
     return Case(
@@ -140,6 +140,11 @@ def make_case(config: PhantomConfig, index: int) -> Case:
         prior=case_id(config, index - 1) if visit else "",
         source=Source(dataset="phantom", licence=LICENCE, id=f"{config.seed}/{index}"),
     )
+
+
+def _views(images: tuple[Image, ...]) -> str:
+    """The views of a study's images in words, each once."""
+    return " and ".join(dict.fromkeys(i.view for i in images if i.view))
 
 
 def _drop_missing(config: PhantomConfig, index: int, picture: Picture) -> Picture:
@@ -254,7 +259,7 @@ def _draw_block(start: int, n: int) -> list[Case]:
 
 def _in_workers(config: PhantomConfig, start: int, n: int, workers: int) -> Iterator[Case]:
     """Blocks of cases from a pool, in order, with a bounded number of them under way."""
-    block = 4 if any(s in ("ct", "pet", "body_mr", "brain_mr") for s in config.studies) else 16
+    block = 4 if any(s in ("ct", "pet", "body_mr", "brain_mr", "oct_volume") for s in config.studies) else 16
     block = max(1, min(block, n // (2 * workers) or 1))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (config.to_json(),)) as pool:

@@ -11,13 +11,13 @@ from vesalius.sources.phantom.paint import fractal, smooth, star_local, window, 
 #: Millimetres across: 128 micrometres at 20x of a 256 px field.
 FIELD_MM = 0.128
 #: Optical density of haematoxylin and eosin in red, green, blue (near those of Macenko 2009).
-STAINS = np.asarray(((0.563, 0.720, 0.406), (0.170, 0.870, 0.420)), np.float32)
+STAINS = np.asarray(((0.620, 0.720, 0.330), (0.130, 0.780, 0.400)), np.float32)
 #: Class: radius in micrometres, aspect, wobble, haematoxylin.
 _CLASSES = {
-    "tumour cell": (5.2, 0.78, 0.10, 0.85),
-    "lymphocyte": (2.8, 0.94, 0.04, 1.75),
-    "stroma cell": (4.8, 0.26, 0.05, 1.15),
-    "mitosis": (3.6, 0.45, 0.30, 2.3),
+    "tumour cell": (5.0, 0.80, 0.10, 0.95),
+    "lymphocyte": (2.8, 0.92, 0.07, 1.30),
+    "stroma cell": (4.8, 0.30, 0.08, 0.85),
+    "mitosis": (3.6, 0.45, 0.30, 2.0),
 }
 
 
@@ -39,16 +39,23 @@ def draw(brief: Brief) -> Picture:
     along = (x + wx) * np.cos(turn) + (y + wy) * np.sin(turn)
     across = -(x + wx) * np.sin(turn) + (y + wy) * np.cos(turn)
     fibre = np.zeros(shape, np.float32)
-    for k, amp in ((9, 0.6), (17, 0.5), (31, 0.35)):
+    for k, amp in ((9, 0.5), (17, 0.5), (41, 0.45), (83, 0.40)):
         table = rng.standard_normal(256).astype(np.float32)
         at = (across * k + 0.35 * np.sin(along * 7 + k)) % 255
         i = at.astype(int)
         fibre += amp * (table[i] + (table[i + 1] - table[i]) * (at - i))
-    eosin = 0.46 + 0.16 * fibre + 0.08 * fractal(rng, shape, 20, 2)
-    eosin += nest * (0.36 + 0.06 * fractal(rng, shape, 24, 2) - eosin)
-    gaps = np.clip(fibre * 1.2 - 1.55, 0, 1) * (1 - nest)
+    grit = fractal(rng, shape, max(12, n // 6), 2, 0.9)
+    eosin = 0.50 + 0.13 * fibre + 0.06 * fractal(rng, shape, 20, 2) + 0.13 * grit
+    eosin += nest * (0.44 + 0.10 * fractal(rng, shape, 24, 3, 0.8) + 0.13 * grit - eosin)
+    # Clefts that shrinkage leaves between bundles of fibres.
+    gaps = np.clip(fibre * 1.6 - 2.1, 0, 1) * np.clip(fractal(rng, shape, 5, 2), 0, 1) * (1 - nest)
     eosin *= 1 - gaps
-    haema = 0.05 + 0.03 * fractal(rng, shape, 16, 2) + 0.16 * nest
+    haema = (
+        0.10
+        + 0.05 * fractal(rng, shape, max(16, n // 5), 3, 0.8)
+        + nest * (0.24 + 0.08 * fractal(rng, shape, 12, 4, 0.8))
+    )
+    empty = np.zeros(shape, bool)
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 3))):
             # Fat cells: empty rounds.
@@ -60,6 +67,7 @@ def draw(brief: Brief) -> Picture:
                 eosin[where] *= 1 - hole
                 haema[where] *= 1 - hole
                 nest[where] *= 1 - hole
+                empty[where] |= hole > 0.3
     plan = {
         "tumour cell": 0 if nests is None else nests.count,
         "mitosis": 0 if divide is None else divide.count,
@@ -69,7 +77,8 @@ def draw(brief: Brief) -> Picture:
     parts = [Part("tissue", np.ones(shape, bool), granularity="field"), Part("tumour nest region", nest > 0.5)]
     centres = np.zeros((0, 2))
     sizes = np.zeros(0)
-    grain = 1 + 0.22 * smooth(rng, shape, max(4, int(n / (2.4 * px + 1e-6) / 2)))
+    # Chromatin lies in clumps of about a micrometre.
+    grain = 1 + 0.26 * fractal(rng, shape, max(4, min(n // 2, int(n / (2.2 * px + 1e-6)))), 2, 0.8)
     strength = np.float32(min(1.15, 0.5 + 0.5 * brief.contrast))
     wanted = {"tumour cell": "tumour nests", "mitosis": "mitoses", "lymphocyte": "lymphocytic infiltrate"}
     for name, count in plan.items():
@@ -77,7 +86,7 @@ def draw(brief: Brief) -> Picture:
         c = brief.body("cells", name)
         for _ in range(count):
             r = r0 * px * float(np.exp(c.normal(0, 0.16 if name != "tumour cell" else 0.22)))
-            at = _free(c, n, r, nest, name, centres, sizes, fibre)
+            at = _free(c, n, r, nest, name, centres, sizes, empty)
             centres, sizes = np.vstack([centres, at]), np.append(sizes, r * (0.6 + 0.4 * aspect))
             angle = float(c.uniform(0, np.pi)) if name != "stroma cell" else turn + float(c.normal(0, 0.25))
             w = window(at[0], at[1], 1.8 * r + 3, shape)
@@ -85,14 +94,14 @@ def draw(brief: Brief) -> Picture:
             if w is not None:
                 where, dy, dx = w
                 cover = star_local(
-                    dy, dx, max(r * aspect, 0.7), max(r, 0.9), angle, wobble(c, rough, 5), max(0.8, 1.1 * n / 256)
+                    dy, dx, max(r * aspect, 0.7), max(r, 0.9), angle, wobble(c, rough, 5), max(1.2, 2.2 * n / 256)
                 )
                 chroma = grain[where]
-                edge = 1 + 0.55 * np.clip(1 - np.abs(cover - 0.6) * 2.5, 0, 1) if name == "tumour cell" else 1.0
+                edge = 1 + 0.5 * np.clip(1 - np.abs(cover - 0.6) * 2.5, 0, 1) if name == "tumour cell" else 1.0
                 haema[where] += cover * (
-                    density * strength * chroma * edge * float(np.exp(c.normal(0, 0.12))) - haema[where]
+                    density * strength * chroma * edge * float(np.exp(c.normal(0, 0.22))) - haema[where]
                 )
-                eosin[where] *= 1 - 0.6 * cover
+                eosin[where] *= 1 - 0.45 * cover
                 mask[where] = cover > 0.5
                 if name == "tumour cell" and c.random() < 0.5:
                     dot = star_local(
@@ -103,7 +112,7 @@ def draw(brief: Brief) -> Picture:
                 mask[int(np.clip(at[0], 0, n - 1)), int(np.clip(at[1], 0, n - 1))] = True
             has = wanted.get(name, "")
             parts.append(Part(name, mask, granularity="cell", finding=has if brief.get(has) is not None else ""))
-    stain = brief.visit("stain").uniform(0.85, 1.2, 2)
+    stain = brief.visit("stain").uniform(0.8, 1.3, 2)
     od = haema[..., None] * STAINS[0] * float(stain[0]) + np.clip(eosin, 0, None)[..., None] * STAINS[1] * float(
         stain[1]
     )
@@ -122,7 +131,7 @@ def draw(brief: Brief) -> Picture:
 
 
 def _free(
-    rng: np.random.Generator, n: int, r: float, nest: Array, name: str, centres: Array, sizes: Array, fibre: Array
+    rng: np.random.Generator, n: int, r: float, nest: Array, name: str, centres: Array, sizes: Array, empty: Array
 ) -> Array:
     """A place for one nucleus: in its own tissue, off the edge, as far from the others as a few tries allow."""
     best, best_gap = np.zeros(2), -np.inf
@@ -133,8 +142,7 @@ def _free(
         gap = 0.0 if (value > 0.5) == inside or not nest.any() else -n
         if len(centres):
             gap += min(0.0, float((np.hypot(*(centres - p).T) - sizes - r).min()))
-        if not inside:
-            gap -= max(0.0, float(fibre[int(p[0]), int(p[1])]) - 1.0) * r
+        gap -= n * bool(empty[int(p[0]), int(p[1])])
         if gap > best_gap:
             best, best_gap = p, gap
         if gap >= 0:

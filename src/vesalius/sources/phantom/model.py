@@ -134,6 +134,7 @@ class Part:
         granularity: `organ`, `lesion`, `cell`, `instrument` ...
         finding: The finding it belongs to, or "".
         attributes: More facts.
+        frame: The one frame of a video that `mask` `(H, W)` lies in; None when it has the shape of the whole image.
     """
 
     label: str
@@ -142,6 +143,7 @@ class Part:
     granularity: str = "organ"
     finding: str = ""
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    frame: int | None = None
 
 
 @dataclass(frozen=True)

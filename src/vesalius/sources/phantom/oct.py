@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -21,6 +23,111 @@ LAYERS = (
     ("ellipsoid zone", 38, 48, 0.70),
     ("pigment epithelium", 26, 26, 0.95),
 )
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Boundaries of the layers in pixels from the top, each of any shape whose last axis runs along the scan.
+
+    Args:
+        tops: Upper boundary of each layer.
+        bottom: Lower boundary of the pigment epithelium.
+        fluid: Upper boundary of the fluid below the retina, the lower one of the ellipsoid zone.
+        wet: Where there is such fluid.
+        gone: 0 to 1, how far the outer layers have gone.
+    """
+
+    tops: list[Array]
+    bottom: Array
+    fluid: Array
+    wet: Array
+    gone: Array
+
+
+def stack_layers(
+    thick: list[Array], base: Array, lift: Array, srf: Array, swell: Array, gone: Array, um: float
+) -> Layers:
+    """Boundaries from thicknesses and lesions, all in micrometres, built from the pigment epithelium upwards.
+
+    Args:
+        thick: Thickness of each layer.
+        base: Depth of the epithelium's lower side.
+        lift: Height of deposits under it.
+        srf: Height of fluid above it.
+        swell: Thickening by fluid within the retina.
+        gone: 0 to 1, atrophy of the outer layers.
+        um: Micrometres of a pixel.
+    """
+    tops = [np.zeros(base.shape) for _ in LAYERS]
+    tops[7] = base - lift - thick[7] * (1 - 0.85 * gone)
+    fluid = tops[7] - srf
+    tops[6] = fluid - thick[6] * (1 - 0.9 * gone)
+    for k in range(5, -1, -1):
+        extra = swell * 0.5 if k in (3, 5) else np.zeros(base.shape)
+        # The outer nuclear layer gives way, so that the inner layers follow a bump only in part.
+        extra = extra - 0.5 * np.minimum(lift + 0.5 * srf, 85) * (k == 5)
+        tops[k] = tops[k + 1] - (thick[k] * (1 - 0.35 * gone * (k == 5)) + extra)
+    return Layers([t / um for t in tops], base / um, fluid / um, srf > 12, gone)
+
+
+def _rows(line: Array) -> Array:
+    """A boundary `(..., W)` as `(..., 1, W)`, to be held against rows of pixels."""
+    return line[..., None, :]
+
+
+def reflect(layers: Layers, n: int, um: float, contrast: float, texture: Array) -> tuple[Array, list[Array], Array]:
+    """Brightness `(..., n, W)` before speckle, the soft steps of the boundaries, and where the fluid is.
+
+    Args:
+        layers: The boundaries.
+        n: Pixels in depth.
+        um: Micrometres of a pixel.
+        contrast: How dark fluid is, up to 1.
+        texture: `(..., n, W)` unit noise of the choroid.
+    """
+    yy = (np.arange(n, dtype=np.float32) + 0.5)[:, None]
+    soft = np.float32(max(0.8, 8 / um))
+
+    def above(line: Array) -> Array:
+        """Soft step: 0 above a boundary, 1 below it."""
+        return np.asarray(np.clip((yy - _rows(line).astype(np.float32)) / soft + np.float32(0.5), 0, 1))
+
+    image = np.full(texture.shape, 0.035, np.float32)
+    steps = [above(t) for t in layers.tops]
+    for k, (_, _, _, bright) in enumerate(LAYERS):
+        level = bright * (1 - 0.6 * layers.gone) if k >= 6 else np.full(layers.gone.shape, bright)
+        image += steps[k] * (_rows(level).astype(np.float32) - image)
+    # Subretinal fluid lies between the ellipsoid zone and the pigment epithelium.
+    wet = (yy >= _rows(layers.fluid)) & (yy < _rows(layers.tops[7])) & _rows(layers.wet)
+    image = np.where(wet, 0.05 + (1 - contrast) * 0.3, image)
+    depth = np.clip(yy - _rows(layers.bottom), 0, None) * um
+    choroid = (0.46 * np.exp(-depth / 300) * (1 + 0.24 * texture)).astype(np.float32)
+    choroid = np.where(depth > 300, choroid * 0.55, choroid) * (1 + 0.9 * _rows(layers.gone).astype(np.float32))
+    image += above(layers.bottom) * (choroid - image)
+    return image, steps, wet
+
+
+def speckled(image: Array, rng: np.random.Generator, noise: float) -> Array:
+    """Speckle of coherent light over `(..., H, W)`, each slice for itself, and the display's tone."""
+    real, imag = rng.standard_normal((2, *image.shape), dtype=np.float32)
+    blur = (0,) * (image.ndim - 2) + (0.5, 0.7)
+    speckle = np.sqrt(gaussian_filter(real, blur) ** 2 + gaussian_filter(imag, blur) ** 2)
+    speckle /= speckle.mean()
+    amount = np.float32(min(1.0, 0.42 * noise))
+    image = image * ((1 - amount) + amount * speckle) + 0.03 * speckle
+    return np.asarray(np.clip(image, 0, 1) ** 0.8)
+
+
+def layer_parts(layers: Layers, n: int, um: float) -> list[Part]:
+    """The layers and the whole retina (with 41 micrometres below it, where atrophy shows) as parts."""
+    yy = (np.arange(n, dtype=np.float32) + 0.5)[:, None]
+    lines = [*layers.tops, layers.bottom]
+    parts = []
+    for k, (name, _, _, _) in enumerate(LAYERS):
+        low = lines[k + 1] if k != 6 else layers.fluid
+        parts.append(Part(name, (yy >= _rows(lines[k])) & (yy < _rows(low))))
+    parts.append(Part("retina", (yy >= _rows(lines[0])) & (yy < _rows(layers.bottom) + 41 / um)))
+    return parts
 
 
 def draw(brief: Brief) -> Picture:
@@ -75,40 +182,12 @@ def draw(brief: Brief) -> Picture:
         d = brief.body("lesion", atrophy.name)
         c = float(d.uniform(-1.6, 1.6))
         gone = 1 / (1 + np.exp((np.abs(x - c) - atrophy.size / 2) / 0.04))
-    rpe_bottom = base
-    rpe_top = base - lift - thick[7] * (1 - 0.85 * gone)
-    ez_top_bare = rpe_top - srf
-    tops = [np.zeros(n) for _ in LAYERS]
-    tops[7] = rpe_top
-    tops[6] = ez_top_bare - thick[6] * (1 - 0.9 * gone)
-    for k in range(5, -1, -1):
-        extra = swell * 0.5 if k in (3, 5) else np.zeros(n)
-        # The outer nuclear layer gives way, so that the inner layers follow a bump only in part.
-        extra = extra - 0.5 * np.minimum(lift + 0.5 * srf, 85) * (k == 5)
-        tops[k] = tops[k + 1] - (thick[k] * (1 - 0.35 * gone * (k == 5)) + extra)
-    tops = [t / um for t in tops]
-    bottom = rpe_bottom / um
-    yy = (np.arange(n, dtype=np.float32) + 0.5)[:, None]
-    image = np.full((n, n), 0.035, np.float32)
+    layers = stack_layers(thick, base, lift, srf, swell, gone, um)
+    tops, bottom = layers.tops, layers.bottom
+    rpe_bottom, rpe_top = base, tops[7] * um
     shape = (n, n)
-    soft = np.float32(max(0.8, 8 / um))
-
-    def above(line: Array) -> Array:
-        """Soft step: 0 above a boundary, 1 below it."""
-        return np.asarray(np.clip((yy - line[None, :].astype(np.float32)) / soft + np.float32(0.5), 0, 1))
-
-    steps = [above(t) for t in tops]
-    for k, (_, _, _, bright) in enumerate(LAYERS):
-        level = bright * (1 - 0.6 * gone) if k >= 6 else np.full(n, bright)
-        image += steps[k] * (level[None, :].astype(np.float32) - image)
-    # Subretinal fluid lies between the ellipsoid zone and the pigment epithelium.
-    srf_mask = (yy >= (ez_top_bare / um)[None, :]) & (yy < tops[7][None, :]) & (srf > 12)[None, :]
-    image = np.where(srf_mask, 0.05 + (1 - min(1.0, brief.contrast)) * 0.3, image)
-    under = above(bottom)
-    depth = np.clip(yy - bottom[None, :], 0, None) * um
-    choroid = (0.46 * np.exp(-depth / 300) * (1 + 0.24 * smooth(rng, shape, (26, 34)))).astype(np.float32)
-    choroid = np.where(depth > 300, choroid * 0.55, choroid) * (1 + 0.9 * gone[None, :].astype(np.float32))
-    image += under * (choroid - image)
+    image, steps, srf_mask = reflect(layers, n, um, min(1.0, brief.contrast), smooth(rng, shape, (26, 34)))
+    yy = (np.arange(n, dtype=np.float32) + 0.5)[:, None]
     # Deposits fill the space below the lifted epithelium.
     for number, (c, w, h) in enumerate(bumps, 1):
         bump = h * np.exp(-(((x - c) / w) ** 2)) > 0.12 * h
@@ -159,19 +238,8 @@ def draw(brief: Brief) -> Picture:
             image *= (1 - 0.35 * np.exp(-(((x - c) / 0.05) ** 2)))[None, :].astype(np.float32) * steps[1] + (
                 1 - steps[1]
             )
-    noise = brief.visit("noise")
-    real, imag = noise.standard_normal((2, n, n), dtype=np.float32)
-    speckle = np.sqrt(gaussian_filter(real, (0.5, 0.7)) ** 2 + gaussian_filter(imag, (0.5, 0.7)) ** 2)
-    speckle /= speckle.mean()
-    amount = np.float32(min(1.0, 0.42 * brief.noise))
-    image = image * ((1 - amount) + amount * speckle) + 0.03 * speckle
-    image = np.clip(image, 0, 1) ** 0.8
-    masks = [*tops, bottom]
-    for k, (name, _, _, _) in enumerate(LAYERS):
-        low = masks[k + 1] if k != 6 else ez_top_bare / um
-        m = (yy >= masks[k][None, :]) & (yy < low[None, :])
-        parts.append(Part(name, m))
-    parts.append(Part("retina", (yy >= tops[0][None, :]) & (yy < bottom[None, :] + 41 / um)))
+    image = speckled(image, brief.visit("noise"), brief.noise)
+    parts += layer_parts(layers, n, um)
     centre = np.abs(x) <= 0.5
     cst = float((rpe_bottom[centre] - tops[0][centre] * um).mean())
     picture = Image(

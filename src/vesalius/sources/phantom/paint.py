@@ -194,3 +194,10 @@ def separate(
         else:
             out[i] = candidates[0]
     return out
+
+
+def at_least_one(mask: Array, index: tuple[int, ...]) -> Array:
+    """The mask, with the pixel at `index` set where it would be empty: what is smaller than a pixel is still there."""
+    if not mask.any():
+        mask[index] = True
+    return mask

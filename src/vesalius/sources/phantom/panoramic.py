@@ -234,6 +234,9 @@ def _tooth(
         region = np.zeros(shape, bool)
         hit = cover * (whole if inside else 1.0)
         view[...] += hit * strength * (level - view)
+        if inside and mask.any():
+            # The tooth's outline is drawn at one half, a little tighter.
+            hit = np.where(mask[where], hit, -1)
         region[where] = hit > 0.4
         if not region.any():
             region[where] = hit >= hit.max()

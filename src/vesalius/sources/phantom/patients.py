@@ -91,7 +91,7 @@ def make_patient(config: PhantomConfig, number: int) -> tuple[Patient, Mapping[s
     names = list(config.studies)
     share = np.asarray([config.studies[n] for n in names], float)
     study = names[int(rng.choice(len(names), p=share / share.sum()))]
-    sex = "F" if study == "ultrasound" or rng.random() < 0.5 else "M"
+    sex = STUDIES[study].sex or ("F" if rng.random() < 0.5 else "M")
     latent = rng.standard_normal(_LATENTS)
     age = float(np.clip(round(55 + 17 * latent[0]), 18, 95))
     ehr: dict[str, Scalar] = {}

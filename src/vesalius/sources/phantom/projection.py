@@ -37,10 +37,12 @@ def expose(path: Array, rng: np.random.Generator, noise: float, step: float) -> 
     return np.asarray(-np.log(np.maximum(total, 1e-6)))
 
 
-def display(reading: Array, device: Device, rng: np.random.Generator, floor: float = 0.01) -> Array:
+def display(
+    reading: Array, device: Device, rng: np.random.Generator, floor: float = 0.01, ceiling: float = 0.985
+) -> Array:
     """Tone curve of a digital film: detail raised, window from the reading's own quantiles, dense tissue white.
 
-    `floor` is the quantile of the middle of the film that is shown dark grey.
+    `floor` and `ceiling` are the quantiles of the middle of the film that are shown dark grey and white.
     """
     n = reading.shape[0]
     k = max(1, n // 64)
@@ -54,7 +56,7 @@ def display(reading: Array, device: Device, rng: np.random.Generator, floor: flo
     if device.blur > 0:
         flat = gaussian_filter(flat, device.blur * n / 256)
     inside = flat[n // 6 : -n // 6, n // 6 : -n // 6]
-    low, high = np.quantile(inside[::2, ::2], (floor, 0.985))
+    low, high = np.quantile(inside[::2, ::2], (floor, ceiling))
     low -= 0.28 * (high - low)
     value = np.clip((flat - low) / (high - low + 1e-6) * device.gain, 0, 1.2) ** np.float32(
         device.gamma * rng.uniform(0.95, 1.25)

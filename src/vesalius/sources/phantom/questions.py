@@ -7,54 +7,24 @@ distractors, and twins come as one yes and one no: the most common answer to any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from vesalius.cases import Question, Region
 from vesalius.cases.geometry import Box
 from vesalius.sources.phantom.catalogue import FINDINGS, STUDIES
-from vesalius.sources.phantom.model import Finding, Patient
+from vesalius.sources.phantom.facts import Facts, shuffled
+from vesalius.sources.phantom.model import Finding
+from vesalius.sources.phantom.questions_other import chinese, hindi
 from vesalius.sources.phantom.reports import MEASURED, PLURALS, phrase, place
 
 
-@dataclass(frozen=True)
-class Facts:
-    """All that questions may be asked about."""
-
-    case_id: str
-    study: str
-    patient: Patient
-    findings: Sequence[Finding]
-    resolved: Sequence[str]
-    prior: bool
-    prevalence: Callable[[str], float]
-    regions: Sequence[Region]
-    quality: tuple[str, int]
-    languages: Sequence[str]
-    studies: Sequence[str]
-
-
 def ask(facts: Facts, rng: np.random.Generator) -> tuple[Question, ...]:
-    """All questions about one case."""
+    """All questions about one case; each form has its own stream, so that a new one leaves the others alone."""
     out: list[Question] = []
-    for make in (
-        _modality,
-        _exists,
-        _side,
-        _zone,
-        _size,
-        _count,
-        _severity,
-        _change,
-        _organ,
-        _open,
-        _twins,
-        _hindi,
-        _chinese,
-    ):
-        out += make(facts, rng)
+    for make, own in zip(_FORMS, rng.spawn(len(_FORMS)), strict=True):
+        out += make(facts, own)
     return tuple(
         Question(
             q.text,
@@ -75,6 +45,10 @@ def _the(name: str) -> str:
     return f"the {name}"
 
 
+def _is(name: str) -> str:
+    return "are" if name in PLURALS else "is"
+
+
 def _any(name: str) -> str:
     return f"Are there any {name}?" if name in PLURALS else f"Is there any {name}?"
 
@@ -90,21 +64,14 @@ def _why_not(name: str) -> str:
     return f"Nothing like {sign} can be seen, so there is no {name}."
 
 
-def _shuffled(right: str, wrong: Sequence[str], n: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """`n` options with the right one at a random place."""
-    others = [w for w in dict.fromkeys(wrong) if w != right]
-    pick = [others[int(i)] for i in rng.permutation(len(others))[: n - 1]]
-    options = [right, *pick]
-    return tuple(options[int(i)] for i in rng.permutation(len(options)))
-
-
 def _titles() -> list[str]:
-    return [STUDIES[s].title for s in STUDIES]
+    """What the kinds of study are called; two kinds may share a name."""
+    return list(dict.fromkeys(s.title for s in STUDIES.values()))
 
 
 def _modality(facts: Facts, rng: np.random.Generator) -> list[Question]:
     title = STUDIES[facts.study].title
-    options = _shuffled(title, _titles(), 4, rng)
+    options = shuffled(title, _titles(), 4, rng)
     return [
         Question(
             "Which kind of image is this?",
@@ -139,7 +106,7 @@ def _side(facts: Facts, _: np.random.Generator) -> list[Question]:
         if len(s.sides) > 1:
             words = {"left": "left", "right": "right", "bilateral": "both sides"}
             options = tuple(words[x] for x in s.sides)
-            text = f"On which side of the patient is {_the(f.name)}?"
+            text = f"On which side of the patient {_is(f.name)} {_the(f.name)}?"
             out.append(Question(text, words[f.side], options, _why(f), ("multiple choice", "side", f.name)))
     return out
 
@@ -149,8 +116,8 @@ def _zone(facts: Facts, rng: np.random.Generator) -> list[Question]:
     for f in facts.findings:
         zones = FINDINGS[f.name].zones
         if len(zones) > 2:
-            options = _shuffled(f.zone, zones, len(zones), rng)
-            text = f"Where is {_the(f.name)}?"
+            options = shuffled(f.zone, zones, len(zones), rng)
+            text = f"Where {_is(f.name)} {_the(f.name)}?"
             out.append(Question(text, f.zone, options, _why(f), ("multiple choice", "zone", f.name)))
     return out
 
@@ -174,9 +141,9 @@ def _count(facts: Facts, rng: np.random.Generator) -> list[Question]:
         s = FINDINGS[f.name]
         if s.count is None or f.name == "lymphocytic infiltrate":
             continue
+        text = f"How many {s.counted or s.plural or f.name} are there?"
         if f.count < 3 or s.count[1] < 10:
             # Low ranks would be impossible, or one number too common, and give the answer away.
-            text = f"How many {s.plural or f.name} are there?"
             out.append(
                 Question(
                     text, str(f.count), (), f"Counting them one by one gives {f.count}.", ("open", "count", f.name)
@@ -186,7 +153,6 @@ def _count(facts: Facts, rng: np.random.Generator) -> list[Question]:
         step = f.count // 3
         low = f.count - int(rng.integers(4)) * step
         options = tuple(str(low + k * step) for k in range(4))
-        text = f"How many {s.plural or f.name} are there?"
         why = f"Counting them one by one gives {f.count}."
         out.append(Question(text, str(f.count), options, why, ("multiple choice", "count", f.name)))
     return out
@@ -199,7 +165,7 @@ def _severity(facts: Facts, rng: np.random.Generator) -> list[Question]:
         if s.count is not None or rng.random() < 0.5:
             continue
         word = s.words[("mild", "moderate", "severe").index(f.severity)]
-        options = _shuffled(word, s.words, 3, rng)
+        options = shuffled(word, s.words, 3, rng)
         text = f"How would {_the(f.name)} be graded?"
         out.append(
             Question(text, word, options, f"By its extent it is {word}.", ("multiple choice", "severity", f.name))
@@ -214,7 +180,7 @@ def _change(facts: Facts, rng: np.random.Generator) -> list[Question]:
     for f in facts.findings:
         text = f"How has {_the(f.name)} changed since the prior study?"
         if f.change in ("larger", "smaller", "unchanged"):
-            options = _shuffled(f.change, ("larger", "smaller", "unchanged"), 3, rng)
+            options = shuffled(f.change, ("larger", "smaller", "unchanged"), 3, rng)
             why = f"Compared with the prior image it is {f.change}."
             out.append(Question(text, f.change, options, why, ("multiple choice", "change", f.name)))
         elif f.change == "new":
@@ -255,7 +221,7 @@ def _organ(facts: Facts, rng: np.random.Generator) -> list[Question]:
         return []
     deep = "" if b.z0 is None or b.z1 is None else f", slices {b.z0:g} to {b.z1:g}"
     text = f"Which structure does the box [{b.x0:g}, {b.y0:g}, {b.x1:g}, {b.y1:g}]{deep} hold?"
-    options = _shuffled(name, names, 4, rng)
+    options = shuffled(name, names, 4, rng)
     return [Question(text, name, options, f"The box fits the {name}.", ("multiple choice", "organ"))]
 
 
@@ -313,85 +279,24 @@ def _twins(facts: Facts, rng: np.random.Generator) -> list[Question]:
     if one_sided:
         f = one_sided[int(rng.integers(len(one_sided)))]
         for side in ("left", "right"):
-            text = f"Is {_the(f.name)} on the patient's {side}?"
+            text = f"{_is(f.name).capitalize()} {_the(f.name)} on the patient's {side}?"
             answer = "yes" if side == f.side else "no"
             out.append(Question(text, answer, ("yes", "no"), _why(f), ("closed", "side", "probe"), "side"))
     return out
 
 
-_BODY_HI = {
-    "chest": ("seene", "chest"),
-    "chest and abdomen": ("pet aur seene", "abdomen and chest"),
-    "abdomen": ("pet", "abdomen"),
-    "retina": ("aankh", "eye"),
-    "skin": ("skin", "skin"),
-    "breast": ("breast", "breast"),
-    "blood": ("khoon", "blood"),
-    "colon": ("pet", "bowel"),
-    "brain": ("sar", "head"),
-    "jaw": ("daant", "teeth"),
-}
-_HINDI = (
-    (
-        "Doctor sahab, mujhe {days} din se {body} mein problem ho rahi hai. "
-        "Report mein {what} likha hai, kya yeh serious hai?",
-        "The patient has had a problem of the {en} for {days} days; the report names {what}. Is it serious?",
-    ),
-    (
-        "Namaste, meri {body} ki {scan} hui thi aur {what} aaya hai. Kya mujhe dawai leni padegi?",
-        "The patient's {scan} of the {en} showed {what}. Is medicine needed?",
-    ),
-    (
-        "Mere {body} mein {days} din se taklif hai, {scan} mein {what} dikha hai. "
-        "Please bataiye aage kya karna chahiye?",
-        "The patient has had trouble with the {en} for {days} days and the {scan} showed {what}. "
-        "What should be done next?",
-    ),
+_FORMS: tuple[Callable[[Facts, np.random.Generator], list[Question]], ...] = (
+    _modality,
+    _exists,
+    _side,
+    _zone,
+    _size,
+    _count,
+    _severity,
+    _change,
+    _organ,
+    _open,
+    _twins,
+    hindi,
+    chinese,
 )
-
-
-def _hindi(facts: Facts, rng: np.random.Generator) -> list[Question]:
-    """A patient's question in Hindi-English as people type it, with its English summary as the answer."""
-    k, days = int(rng.integers(len(_HINDI))), int(rng.integers(2, 30))
-    if rng.random() > 0.3:
-        return []
-    body, en = _BODY_HI[STUDIES[facts.study].body_part]
-    what = " aur ".join(f.name for f in facts.findings) or "kuch nahi"
-    what_en = " and ".join(f.name for f in facts.findings) or "nothing abnormal"
-    text, summary = _HINDI[k]
-    scan = STUDIES[facts.study].title
-    return [
-        Question(
-            text.format(days=days, body=body, what=what, scan=scan),
-            summary.format(days=days, en=en, what=what_en, scan=scan),
-            (),
-            "",
-            ("open", "summary", "code-mixed"),
-            language="hi",
-        )
-    ]
-
-
-def _chinese(facts: Facts, rng: np.random.Generator) -> list[Question]:
-    if "zh" not in facts.languages:
-        return []
-    out = []
-    present = {f.name for f in facts.findings}
-    for name in STUDIES[facts.study].findings:
-        p = facts.prevalence(name)
-        u = rng.random()
-        if not 0 < p < 1:
-            continue
-        odds = (1 - p) / p
-        if u < min(1.0, odds if name in present else 1 / odds) * 0.4:
-            out.append(
-                Question(
-                    f"图像中有{FINDINGS[name].zh}吗？",
-                    "有" if name in present else "没有",
-                    ("有", "没有"),
-                    "",
-                    ("closed", "finding", name),
-                    language="zh",
-                )
-            )
-    return out

@@ -14,9 +14,12 @@ from vesalius.sources.phantom.model import Array, Finding, Part, Scalar
 from vesalius.sources.phantom.reports import MEASURED, phrase
 from vesalius.sources.phantom.seeding import stream
 
+#: What is too small and too many for masks: given as box and point whatever the configuration asks for.
+SMALL = frozenset({"cell", "calcification"})
 
-def box_of(mask: Array) -> Box:
-    """The half-open box of a mask that is not empty (2-d, 3-d)."""
+
+def box_of(mask: Array, frame: int | None = None) -> Box:
+    """The half-open box of a mask that is not empty: 2-d, 3-d, or 2-d in one frame of a video."""
     low, high = [], []
     for axis in range(mask.ndim):
         other = tuple(a for a in range(mask.ndim) if a != axis)
@@ -25,17 +28,19 @@ def box_of(mask: Array) -> Box:
         high.append(float(line[-1]) + 1.0)
     if mask.ndim == 3:
         return Box(low[2], low[1], high[2], high[1], low[0], high[0])
+    if frame is not None:
+        return Box(low[1], low[0], high[1], high[0], float(frame), float(frame) + 1.0)
     return Box(low[1], low[0], high[1], high[0])
 
 
-def point_of(mask: Array) -> Point:
+def point_of(mask: Array, frame: int | None = None) -> Point:
     """A pixel centre inside the mask, as close to its middle as can be."""
     where = np.argwhere(mask)
     middle = where.mean(0)
     best = where[int(((where - middle) ** 2).sum(1).argmin())]
     if mask.ndim == 3:
         return Point(float(best[2]) + 0.5, float(best[1]) + 0.5, float(best[0]))
-    return Point(float(best[1]) + 0.5, float(best[0]) + 0.5)
+    return Point(float(best[1]) + 0.5, float(best[0]) + 0.5, None if frame is None else float(frame))
 
 
 def make_regions(
@@ -61,14 +66,14 @@ def make_regions(
                 attributes["size_mm"] = f.size
             words = phrase(f)
         attributes |= part.attributes
-        kinds = ("box", "point") if part.granularity == "cell" else config.geometries
+        kinds = ("box", "point") if part.granularity in SMALL else config.geometries
         for kind in kinds:
             geometry = (
                 Mask.from_array(part.mask)
                 if kind == "mask"
-                else box_of(part.mask)
+                else box_of(part.mask, part.frame)
                 if kind == "box"
-                else point_of(part.mask)
+                else point_of(part.mask, part.frame)
             )
             out.append(Region(geometry, part.label, words, part.image, part.granularity, "", attributes))
         if part.granularity == "lesion" and f is not None:

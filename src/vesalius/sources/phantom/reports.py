@@ -7,62 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from vesalius.cases import Report
-from vesalius.sources.phantom.catalogue import FINDINGS, GRADE_WORDS, STUDIES, ZH_WORDS, FindingSpec
+from vesalius.sources.phantom.catalogue import FINDINGS, GRADE_WORDS, STUDIES, ZH_WORDS
 from vesalius.sources.phantom.model import SEVERITIES, Finding, Patient
 
 #: Names that take no article.
-_MASS_NOUNS = frozenset(
-    {
-        "consolidation",
-        "cardiomegaly",
-        "atelectasis",
-        "pulmonary edema",
-        "splenomegaly",
-        "optic disc cupping",
-        "intraretinal fluid",
-        "subretinal fluid",
-        "geographic atrophy",
-        "leukocytosis",
-        "thrombocytopenia",
-        "bleeding",
-        "brain atrophy",
-        "caries",
-    }
-)
+_MASS_NOUNS = frozenset(f.name for f in FINDINGS.values() if f.mass_noun)
 #: Names that are plurals, of which a count can be said.
-PLURALS = frozenset(
-    {
-        "microaneurysms",
-        "retinal haemorrhages",
-        "hard exudates",
-        "drusen",
-        "drusenoid deposits",
-        "dots and globules",
-        "tumour nests",
-        "mitoses",
-        "sickle cells",
-        "target cells",
-        "white matter lesions",
-        "missing teeth",
-    }
-)
+PLURALS = frozenset(f.name for f in FINDINGS.values() if f.plural_name)
 #: Findings whose size is said in mm.
-MEASURED = frozenset(
-    {
-        "nodule",
-        "mass",
-        "liver lesion",
-        "renal cyst",
-        "melanoma",
-        "simple cyst",
-        "benign nodule",
-        "suspicious nodule",
-        "polyp",
-        "ulcer",
-        "brain tumour",
-        "infarct",
-    }
-)
+MEASURED = frozenset(f.name for f in FINDINGS.values() if f.measured)
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 _CHANGE = {
     "new": (", new since the prior study", "，较前新发"),
@@ -199,7 +152,7 @@ def write_report(
         findings: What is there.
         resolved: What was there before and is gone.
         gap_days: Days since the prior study, None when there is none.
-        view: View of a film.
+        view: Views in words (`PA and LATERAL`), or "".
         language: `en` or `zh`.
         rng: Chooses phrasings and which absent findings are denied.
     """
@@ -220,7 +173,7 @@ def write_report(
             impression=f"{end}。" if end else "未见明显异常。",
             indication=f"{patient.age:g}岁{'女' if patient.sex == 'F' else '男'}性。",
             comparison="" if gap_days is None else f"与{gap_days:g}天前检查比较。",
-            technique=f"{s.zh}{view}。",
+            technique=f"{s.zh}{view.replace(' and ', '、')}。",
             language="zh",
         )
     lines = [sentence(f, rng) for f in order]
@@ -245,11 +198,6 @@ def write_report(
         impression=impression,
         indication=who + _INDICATION[int(rng.integers(len(_INDICATION)))],
         comparison="None." if gap_days is None else f"Study of {gap_days:g} days earlier.",
-        technique=_upper(f"{s.title}, {view} view." if view else f"{s.title}."),
+        technique=_upper(f"{s.title}, {view} view{'s' if ' and ' in view else ''}." if view else f"{s.title}."),
         language="en",
     )
-
-
-def spec_of(f: Finding) -> FindingSpec:
-    """The catalogue's entry."""
-    return FINDINGS[f.name]

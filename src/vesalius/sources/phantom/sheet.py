@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from vesalius.cases import Box, Case, Image, Mask
+from vesalius.cases import Box, Case, Image, Mask, Point, Region
 from vesalius.sources.phantom.catalogue import STUDIES
 from vesalius.sources.phantom.engine import Phantom
 from vesalius.sources.phantom.model import Array
@@ -20,7 +20,7 @@ from vesalius.sources.phantom.model import Array
 TILE = 224
 #: Lower and upper value that become black and white, by modality (by range where it is not here).
 WINDOWS = {"CT": (-1000.0, 500.0), "PT": (6.0, 0.0), "MR": (0.0, 950.0)}
-_LESION, _ORGAN = (255, 70, 60), (70, 200, 255)
+_LESION, _ORGAN, _TRACK = (255, 70, 60), (70, 200, 255), (120, 255, 120)
 
 
 def picture(image: Image, mask: Array | None) -> tuple[Array, int | None]:
@@ -62,6 +62,8 @@ def tile(case: Case, number: int, *, drawn: bool) -> PillowImage.Image:
             continue
         colour = _ORGAN if r.granularity == "organ" else _LESION
         draw.rectangle((b.x0 * k, b.y0 * k, b.x1 * k - 1, b.y1 * k - 1), outline=colour)
+    for path in _tracks(mine):
+        draw.line([(x * k, y * k) for x, y in path], fill=_TRACK)
     for r in lesions:
         if isinstance(r.geometry, Mask):
             m = r.geometry.to_array()
@@ -74,6 +76,15 @@ def tile(case: Case, number: int, *, drawn: bool) -> PillowImage.Image:
     words = "; ".join(dict.fromkeys(r.phrase for r in lesions)) or "nothing abnormal"
     draw.text((3, 2), f"{case.images[number].modality} {words}"[:44], fill=(120, 255, 120))
     return out
+
+
+def _tracks(regions: list[Region]) -> list[list[tuple[float, float]]]:
+    """Where each tracked cell goes, frame by frame."""
+    paths: dict[object, list[tuple[float, float, float]]] = {}
+    for r in regions:
+        if r.granularity == "cell" and isinstance(r.geometry, Point) and "track" in r.attributes:
+            paths.setdefault(r.attributes["track"], []).append((r.geometry.z or 0.0, r.geometry.x, r.geometry.y))
+    return [[(x, y) for _, x, y in sorted(path)] for path in paths.values() if len(path) > 1]
 
 
 def make_sheet(out: Path, seed: int = 2, columns: int = 3) -> None:

@@ -24,9 +24,12 @@ _DRAW = {
     "endoscopy": ("endoscopy", "draw"),
     "brain_mr": ("brain", "draw"),
     "panoramic": ("panoramic", "draw"),
+    "mammography": ("mammography", "draw"),
+    "oct_volume": ("oct_volume", "draw"),
+    "cell_video": ("cell_video", "draw"),
 }
 #: Studies whose drawing models the device itself.
-OWN_DEVICE = frozenset({"chest_film", "ct", "pet", "body_mr", "brain_mr", "ultrasound"})
+OWN_DEVICE = frozenset({"chest_film", "ct", "pet", "body_mr", "brain_mr", "ultrasound", "mammography"})
 
 
 def drawer(study: str) -> Callable[[Brief], Picture]:

@@ -30,20 +30,27 @@ def draw(brief: Brief) -> Picture:
         float(rng.uniform(0.86, 0.92)),
     )
     depth = y + wave * np.clip(y * 4, 0, 1)
-    echo = np.full(shape, -25.0, np.float32)
-    echo = np.where(depth < skin, -11 + 3 * np.cos(depth / skin * 2 * np.pi), echo)
-    fat_texture = fractal(rng, shape, 5, 2)
-    echo = np.where((depth >= skin) & (depth < fat), -30 + 1.5 * fat_texture, echo)
-    fibres = smooth(rng, shape, (max(6, n // 6), 7))
-    coarse = fractal(rng, shape, 6, 3)
-    glandular = -19 + 3.4 * fibres + 2.6 * coarse
-    echo = np.where((depth >= fat) & (depth < gland), glandular, echo)
-    echo = np.where((depth >= gland) & (depth < muscle), -31 + 3.2 * smooth(rng, shape, (max(8, n // 5), 5)), echo)
-    echo = np.where(depth >= muscle, -46.0, echo)
+    # Layers grow into each other: their borders are warped and soft, and lobules of fat lie in the gland.
+    warp = depth + 0.022 * fractal(rng, shape, 4, 4, 0.7)
+    fat_texture = fractal(rng, shape, 5, 3)
+    fibres = smooth(rng, shape, (min(n // 5, 44), 6))
+    fibres += 0.6 * smooth(rng, shape, (min(n // 3, 70), 12))
+    lobules = np.clip(1.5 * fractal(rng, shape, 4, 3) - 0.55, 0, 1)
+    coarse = fractal(rng, shape, 5, 4, 0.65)
+    echo = -11 + 3 * np.cos(np.clip(depth / skin, 0, 1) * 2 * np.pi)
+    for start, level in (
+        (skin, -30 + 2.0 * fat_texture + 1.2 * fibres),
+        (fat, -18 + 4.6 * fibres + 3.8 * coarse - 11 * lobules),
+        (gland, -28 + 5.0 * smooth(rng, shape, (min(n // 4, 56), 4))),
+        (muscle, np.full(shape, -34.0, np.float32) + 3 * coarse),
+    ):
+        edge = np.clip(((depth if start == skin else warp) - start) / (0.008 if start == skin else 0.03) + 0.5, 0, 1)
+        echo = echo + edge * (level - echo)
+    echo = np.asarray(echo, np.float32)
     # Thin bright lines: ligaments, fascia, pleura.
     lines = np.zeros(shape, np.float32)
     t = np.linspace(-0.05, 1.05, 24)
-    for _ in range(int(rng.integers(5, 9))):
+    for _ in range(int(rng.integers(9, 16))):
         d0, slope, a, f = (
             rng.uniform(skin, gland),
             rng.uniform(-0.22, 0.22),
@@ -51,10 +58,12 @@ def draw(brief: Brief) -> Picture:
             rng.uniform(2, 6),
         )
         curve = d0 + slope * (t - 0.5) + a * np.sin(f * t * 3 + rng.uniform(0, 6))
-        stroke(lines, np.stack([curve * n, t * n], 1), np.full(24, 0.30 * mm), 1.2)
-    echo += lines * (9 + 3 * smooth(rng, shape, (6, 10)))
-    fascia = np.exp(-(((depth - gland) / 0.006) ** 2)) + 1.5 * np.exp(-(((depth - muscle) / 0.008) ** 2))
-    echo += 11 * fascia.astype(np.float32)
+        stroke(
+            lines, np.stack([curve * n, t * n], 1), np.full(24, float(rng.uniform(0.12, 0.34)) * mm), 1.2 + 0.25 * mm
+        )
+    echo += lines * np.clip(9 + 6 * smooth(rng, shape, (6, 10)), 0, 16)
+    fascia = np.exp(-(((warp - gland) / 0.009) ** 2)) + 1.3 * np.exp(-(((warp - muscle) / 0.012) ** 2))
+    echo += 8 * np.clip(1 + 0.6 * smooth(rng, shape, (3, 9)), 0, 2) * fascia.astype(np.float32)
     behind = np.zeros(shape, np.float32)
     parts = [
         Part("breast", (depth >= skin) & (depth < gland)),
@@ -70,17 +79,23 @@ def draw(brief: Brief) -> Picture:
         parts.append(part)
         radii[found.name] = ratio
     echo += behind
-    echo -= (7 * (depth - 0.35)).astype(np.float32)
+    # Sound is lost with depth, and columns behind poor contact with the skin are darker.
+    contact = smooth(brief.visit("contact"), (n,), 5)
+    echo -= (19 * (depth - 0.30) + (2.2 * np.clip(contact, -2, 2))[None, :] * np.clip(depth * 2, 0, 1)).astype(
+        np.float32
+    )
     # Speckle: the magnitude of a complex field that the beam has blurred, wider across than along.
     noise = brief.visit("speckle")
     real, imag = noise.standard_normal((2, n, n), dtype=np.float32)
     s = n / 256
-    blur = (0.55 * s + 0.28, 1.15 * s + 0.42)
+    blur = (0.62 * s + 0.22, 1.5 * s + 0.34)
     field = np.hypot(gaussian_filter(real, blur), gaussian_filter(imag, blur))
     field /= np.sqrt((field**2).mean())
-    amount = np.float32(min(1.25, 0.72 * (0.6 + 0.4 * brief.noise)))
-    db = echo + 20 * amount * np.log10(np.maximum(field, 0.05))
-    db = gaussian_filter(db, 0.35 + 0.4 * brief.patient.device.blur)
+    # A small picture is a large one shrunk, which averages speckle and leaves the layers.
+    amount = np.float32(min(1.25, 0.72 * (0.6 + 0.4 * brief.noise)) * (0.45 + 0.55 * min(1.0, s)))
+    # Scanners average over frames and angles, which fills the black gaps between the speckles.
+    db = echo + 10 * amount * np.log10(np.maximum(0.72 * field**2 + 0.28, 0.05)) * 1.6
+    db = gaussian_filter(db, 0.2 + 0.3 * s + 0.4 * brief.patient.device.blur)
     span = 52.0 * brief.patient.device.gamma**-0.5
     grey = np.clip((db + span) / span, 0, 1) ** 1.1
     image = np.asarray(grey * 235 * min(1.06, brief.patient.device.gain) + 6, np.float32)
@@ -138,14 +153,16 @@ def _nodule(
     rough = {"simple cyst": 0.012, "benign nodule": 0.04, "suspicious nodule": 0.10}[f.name]
     wave = wobble(rng, rough, 12)
     if f.name == "suspicious nodule":
-        wave = (wave[0] + np.where(np.arange(12) > 6, 0.022 * rng.normal(0, 1, 12), 0), wave[1])
+        wave = (wave[0] + np.where(np.arange(12) > 6, 0.016 * rng.normal(0, 1, 12), 0), wave[1])
     w = window(cy, cx, 1.8 * max(rx, ry) + 4, shape)
     mask = np.zeros(shape, bool)
     strength = np.float32(min(1.0, brief.contrast))
     if w is not None:
         where, dy, dx = w
         angle = float(rng.uniform(-0.2, 0.2)) if f.name != "simple cyst" else 0.0
-        cover = star_local(dy, dx, ry, rx, angle, wave, 1.5 * n / 256 + 0.8)
+        # A tumour grows into its surround, so that its margin is blurred.
+        blurred = {"simple cyst": 1.0, "benign nodule": 1.6, "suspicious nodule": 3.2}[f.name]
+        cover = star_local(dy, dx, ry, rx, angle, wave, blurred * (1.5 * n / 256 + 0.8))
         inside = {"simple cyst": -58.0, "benign nodule": -33.0, "suspicious nodule": -38.0}[f.name]
         texture = 2.5 * smooth(rng, shape, 14)[where]
         if f.name == "simple cyst":
