@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -122,7 +124,23 @@ def test_a_step_has_all_losses_and_repeats():
     assert set(first) == {"l1", "giou", "there", "taco"}
     net.eval()
     a, b = step(5, np.random.default_rng(3)), step(5, np.random.default_rng(3))
-    assert {k: float(v) for k, v in a.items()} == {k: float(v) for k, v in b.items()}
+    assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
     assert "taco" not in grounding_step(net, data, steps=10, contrast=0.0)(5, np.random.default_rng(3))
     sum(again.values()).backward()
     assert all(p.grad is not None for n, p in net.named_parameters())
+
+
+def test_a_true_phrase_without_a_box_teaches_the_score_alone():
+    boxed = scene_of(case(region((0, 0, 100, 100), "left lung")), group="film")
+    bare = dataclasses.replace(
+        scene_of(case(), group="open", family="film"), named=("heart",), shown=frozenset({("heart", "")})
+    )
+    data = GroundingData(frozen("nano"), [boxed, bare], np.asarray([0.0, 1.0], np.float32))
+    drawn = data.draw(32, np.random.default_rng(0))
+    assert set(drawn.pictures) == {1}
+    assert not drawn.boxed.any()
+    assert {data.phrases[p] for p, t in zip(drawn.phrases, drawn.there, strict=True) if t} == {"heart"}
+    torch.manual_seed(0)
+    losses = grounding_step(GroundNet(32, 1), data, steps=10, batch=8)(5, np.random.default_rng(3))
+    assert float(losses["there"].detach()) > 0
+    assert float((losses["l1"] + losses["giou"] + losses["taco"]).detach()) == 0

@@ -119,8 +119,8 @@ class MedRPG(System):
             # Patients that nano was not trained on are the test; the lungs' names are the side words.
             train, test = nano_split(real_set(folder, "covid-cc-by"))
         else:
-            n = 400 if job.steps is None else 12 * job.steps
-            part = parts(self.example(n, seed), {"train": 0.7, "test": 0.3}, seed)
+            n = 360 if job.steps is None else 12 * job.steps
+            part = parts(self.example(n, seed), {"train": 0.75, "test": 0.25}, seed)
             train, test = part["train"], part["test"]
         learned, held = (
             GroundingData(_base(job), [s for c in cs for s in scenes_of(c)], also=swap_sides) for cs in (train, test)

@@ -28,6 +28,8 @@ Floats = npt.NDArray[np.float32]
 SMALLEST = 1 / 56
 #: Share of a batch's phrases that name something that is there.
 PRESENT = 0.65
+#: Share of a scene's true phrases that have no box, where it has both.
+NAMED = 0.4
 _SIDES = {"left": "right", "right": "left"}
 _SIDE_WORDS = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -61,6 +63,7 @@ class Scene:
         family: Groups of the same kind of picture; names of other families are absent.
         closed: Whether the annotation names all of its vocabulary that is there.
         patient: Whose it is.
+        named: Phrases that are true of the picture but whose box nobody drew; they teach the score alone.
     """
 
     picture: U8
@@ -70,6 +73,7 @@ class Scene:
     family: str
     closed: bool = True
     patient: str = ""
+    named: tuple[str, ...] = ()
 
 
 def swap_sides(phrase: str) -> str:
@@ -241,8 +245,8 @@ class GroundingData:
         also: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
         self.scenes = list(scenes)
-        self.usable = np.asarray([i for i, s in enumerate(self.scenes) if s.targets], np.int64)
-        if not len(self.usable):
+        self.usable = np.asarray([i for i, s in enumerate(self.scenes) if s.targets or s.named], np.int64)
+        if not any(s.targets for s in self.scenes):
             raise BadInputError(
                 "nothing to ground", item=f"{len(self.scenes)} pictures", why="no box has a phrase of its own",
                 fix="give cases whose regions have a phrase or a label",
@@ -258,7 +262,8 @@ class GroundingData:
         for scene in self.scenes:
             for target in scene.targets:
                 owners.update((w, (target.name, target.side, scene.family)) for w in target.words)
-        self.phrases = list(dict.fromkeys([*owners, *map(also, owners)]))
+        named = [w for s in self.scenes for w in s.named]
+        self.phrases = list(dict.fromkeys([*owners, *map(also, owners), *named]))
         self.number = {w: i for i, w in enumerate(self.phrases)}
         self.words, self.real = words_of(base, self.phrases)
         own: dict[str, set[str]] = defaultdict(set)
@@ -272,14 +277,19 @@ class GroundingData:
     def draw(self, batch: int, rng: np.random.Generator) -> Batch:
         """Pictures, each with a phrase that is true of it or, for a share of them, one that is not."""
         chosen = rng.choice(self.usable, batch, p=self.share)
-        phrases, boxes, there = np.zeros(batch, np.int64), np.zeros((batch, 4), np.float32), np.ones(batch, bool)
+        phrases, boxes = np.zeros(batch, np.int64), np.zeros((batch, 4), np.float32)
+        there, boxed = np.ones(batch, bool), np.zeros(batch, bool)
         for row, i in enumerate(chosen):
+            scene = self.scenes[i]
             if rng.random() >= PRESENT and len(self.absent[i]):
                 phrases[row], there[row] = rng.choice(self.absent[i]), False
+            elif scene.named and (not scene.targets or rng.random() < NAMED):
+                phrases[row] = self.number[scene.named[rng.integers(len(scene.named))]]
             else:
-                target = self.scenes[i].targets[rng.choice(len(self.rarity[i]), p=self.rarity[i])]
+                target = scene.targets[rng.choice(len(self.rarity[i]), p=self.rarity[i])]
                 phrases[row], boxes[row] = self.number[target.words[rng.integers(len(target.words))]], target.box
-        return Batch(chosen, phrases, boxes, there)
+                boxed[row] = True
+        return Batch(chosen, phrases, boxes, there, boxed)
 
     def run(self, net: GroundNet, pictures: npt.NDArray[np.int64], phrases: npt.NDArray[np.int64]) -> Grounded:
         """The net on pairs of a picture's and a phrase's number."""
@@ -311,12 +321,13 @@ class GroundingData:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Numbers of pictures and phrases, the true boxes (0 where there is none), and whether there is one."""
+    """Numbers of pictures and phrases, true boxes (0 where none), whether the phrase is true, whether it has a box."""
 
     pictures: npt.NDArray[np.int64]
     phrases: npt.NDArray[np.int64]
     boxes: Floats
     there: npt.NDArray[np.bool_]
+    boxed: npt.NDArray[np.bool_]
 
 
 def absent_phrases(
@@ -364,11 +375,12 @@ def grounding_step(
         there = torch.from_numpy(drawn.there).to(out.box.device)
         # Absent phrases count as much as present ones, whatever their share of the batch: 0.5 is then undecided.
         balance = torch.where(there, 0.5 / PRESENT, 0.5 / (1 - PRESENT))
-        truth = torch.from_numpy(drawn.boxes).to(out.box.device)[there]
-        losses = box_losses(out.box[there], centres(truth))
+        boxed = torch.from_numpy(drawn.boxed).to(out.box.device)
+        truth = torch.from_numpy(drawn.boxes).to(out.box.device)[boxed]
+        losses = box_losses(out.box[boxed], centres(truth))
         losses["there"] = F.binary_cross_entropy_with_logits(out.there, there.float(), balance)
         if contrast:
-            logits = six_regions(net, out, drawn.boxes, rng)[there]
+            logits = six_regions(net, out, drawn.boxes, rng)[boxed]
             losses["taco"] = ramp(number / steps, contrast) * taco(logits)
         return losses
 
