@@ -21,6 +21,8 @@ MODULES: dict[str, str] = {
     "biomedcoop": "biomedcoop",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
+    "medmnistc": "medmnistc",
+    "medvitv2": "medvitv2",
 }
 
 
