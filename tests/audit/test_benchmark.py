@@ -10,6 +10,12 @@ from vesalius.audit.corruptions import corrupt, datasets, registry
 from vesalius.audit.robustness import Robustness, published_scores
 from vesalius.cases import Case, Image, Label
 from vesalius.errors import BadInputError
+from vesalius.models import load
+from vesalius.models.heads import HeadClassifier, fit
+from vesalius.models.zeroshot import zero_shot
+from vesalius.sources.phantom import Phantom, PhantomConfig
+from vesalius.systems import open_system
+from vesalius.systems.base import Job, save_model
 
 
 class Bright:
@@ -71,6 +77,23 @@ def test_any_classifier_can_be_the_baseline():
     assert again.pooled_rbe == pytest.approx(1)
     assert again.baseline == "itself"
     assert published_form(first)["metrics"]["be"] is None
+
+
+def test_head_and_words_and_system_folder_alike(tmp_path):
+    """A fitted head, zero-shot classification and a trained system's folder all go through the one protocol."""
+    nano = load("nano", can="embed")
+    made = []
+    for study, name in (("chest_film", "chest radiograph"), ("dermoscopy", "skin lesion")):
+        drawn = Phantom(PhantomConfig(seed=7, size=48, studies={study: 1.0}, degraded=0.0)).cases(5)
+        made += [c.replace(id=f"{study} {c.id}", labels={"class": Label(name)}) for c in drawn]
+    head = HeadClassifier(fit(made, "class", model=nano, folds=2), nano)
+    shot = zero_shot(nano, ("chest radiograph", "skin lesion"))
+    system = open_system("medmnistc")
+    save_model(system.train(made, Job(steps=40), targeted=False), tmp_path)
+    for model in (head, shot, load(f"dir:{tmp_path}")):
+        found = benchmark(model, made, suite="digital", severities=(5,), resamples=20)
+        assert (found.clean, found.n) == (0.0, 10)
+        assert set(found.errors) == set(registry("digital"))
 
 
 def test_what_cannot_be_measured_is_refused():

@@ -7,7 +7,7 @@ import pytest
 
 from vesalius.cases import Case, Image, Region
 from vesalius.cases.geometry import Box, Point
-from vesalius.systems.inputs import crops
+from vesalius.systems.inputs import crops, known
 
 
 def case():
@@ -42,3 +42,10 @@ def test_the_edge_is_mirrored():
 @pytest.mark.parametrize("each", [1, 2])
 def test_no_more_than_asked_for_of_each_kind(each):
     assert len(crops([case()], ("a", "b"), 4, each, 0)) == 1 + each
+
+
+def test_class_numbers_are_those_of_training():
+    cases = [case().replace(id=k, labels={"class": k}) for k in ("c", "a", "unseen")]
+    kept, y = known(cases, ("a", "b", "c"))
+    assert [c.id for c in kept] == ["c", "a"]
+    assert y.tolist() == [2, 0]

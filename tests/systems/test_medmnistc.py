@@ -9,7 +9,8 @@ from sklearn.metrics import balanced_accuracy_score
 from vesalius.audit.corruptions import registry
 from vesalius.systems import open_system
 from vesalius.systems.base import Job
-from vesalius.systems.medmnistc import _same, balanced, channels, class_weight, planes, through
+from vesalius.systems.corrupting import balanced, channels, class_weight, planes, through
+from vesalius.systems.medmnistc import _same
 
 
 def test_weighted_cases_average_to_the_balanced_error():

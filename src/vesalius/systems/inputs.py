@@ -186,3 +186,10 @@ def labelled(
             fix="name the label with --target",
         )  # fmt: skip
     return [c for c, _ in found], np.asarray([names.index(k) for _, k in found], np.int64), names
+
+
+def known(cases: Sequence[Case], names: Sequence[str]) -> tuple[list[Case], npt.NDArray[np.int64]]:
+    """Test cases with a class that was trained on, and their class numbers in the order of training."""
+    found = [(c, str(c.label("class") or named_class(c))) for c in cases if c.images]
+    kept = [(c, names.index(k)) for c, k in found if k in names]
+    return [c for c, _ in kept], np.asarray([k for _, k in kept], np.int64)

@@ -7,7 +7,7 @@ the pictures as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,15 +18,15 @@ import torch
 from torch import nn
 
 from vesalius.audit.benchmark import suite_of
-from vesalius.audit.corruptions import SEVERITIES, augment, registry
-from vesalius.audit.robustness import corrupted
+from vesalius.audit.corruptions import augment
 from vesalius.cases import Case
 from vesalius.metrics.bootstrap import resample_counts
 from vesalius.nn.convnet import ConvNet
 from vesalius.systems.base import Claim, Data, Floats, Job, System, SystemModel
 from vesalius.systems.cells import phantom_cells, real_cells
 from vesalius.systems.claims import paired
-from vesalius.systems.inputs import labelled, named_class, parts, pictures, real_set
+from vesalius.systems.corrupting import Right, balanced, channels, class_weight, planes, through
+from vesalius.systems.inputs import known, labelled, named_class, parts, pictures, real_set
 from vesalius.systems.picture_model import PictureModel, Pictures, fit_pictures
 
 SIDE = 32
@@ -34,8 +34,6 @@ STEPS = 400
 BATCH = 48
 #: Most test pictures; each is read under up to 15 corruptions x 5 severities.
 _MOST = 400
-#: Right or wrong `(n,)` of each (corruption, severity); the key of the clean pictures is ("", 0).
-Right = dict[tuple[str, int], npt.NDArray[np.bool_]]
 
 
 class CorruptionModel(PictureModel):
@@ -107,7 +105,8 @@ class MedMnistC(System):
         self, cases: Sequence[Case], where: str, seed: int, job: Job, control: bool = False
     ) -> tuple[Claim, ...]:
         part = parts(cases, {"train": 0.6, "test": 0.4}, seed, "class")
-        (train, y, names), (test, truth, _) = (labelled(part[k], "", self.name) for k in ("train", "test"))
+        train, y, names = labelled(part["train"], "", self.name)
+        test, truth = known(part["test"], names)
         test, truth = test[:_MOST], truth[:_MOST]
         suite = suite_of(train[0].images[0].modality)
         array, tested = (pictures((c.images[0] for c in cs), SIDE) for cs in (train, test))
@@ -160,50 +159,6 @@ def _same(system: str, ours: Floats, baseline: Floats, groups: Sequence[str], se
         system, "random labels: size of the gap, negative", ours, baseline, goal=-0.05, seed=seed, groups=groups
     )
     return replace(made, margin=-abs(made.margin), low=-max(abs(made.low), abs(made.high)), high=0.0)
-
-
-def planes(array: Pictures) -> list[Pictures]:
-    """Pictures `(n, 3, s, s)` as what corruptions take: `(s, s, 3)`, or `(s, s)` where they are grey."""
-    if (array == array[:, :1]).all():
-        return list(array[:, 0])
-    return list(np.ascontiguousarray(array.transpose(0, 2, 3, 1)))
-
-
-def channels(flat: Sequence[Pictures]) -> Pictures:
-    """The way back from `planes`."""
-    stack = np.stack(flat)
-    return np.repeat(stack[:, None], 3, axis=1) if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-
-
-def through(
-    models: Mapping[str, PictureModel],
-    array: Pictures,
-    y: npt.NDArray[np.int64],
-    suite: str,
-    seed: int,
-    severities: Sequence[int] = SEVERITIES,
-) -> dict[str, Right]:
-    """Put models of one list of classes through the same corrupted copies, each copy made once."""
-    out: dict[str, Right] = {k: {("", 0): m.predict_pictures(array).argmax(1) == y} for k, m in models.items()}
-    for name, severity, worse in corrupted(
-        planes(array), registry(suite), dataset=suite, severities=severities, seed=seed
-    ):
-        copies = np.ascontiguousarray(channels(worse))
-        for k, m in models.items():
-            out[k][name, severity] = m.predict_pictures(copies).argmax(1) == y
-    return out
-
-
-def balanced(right: Right, y: npt.NDArray[np.int64], severities: Sequence[int] = SEVERITIES) -> Floats:
-    """`(n,)` share of corrupted copies called wrongly, weighted so that the mean is the balanced error."""
-    wrong = 1 - np.mean([r for (_, s), r in right.items() if s in severities], 0)
-    return np.asarray(wrong * class_weight(y))
-
-
-def class_weight(y: npt.NDArray[np.int64]) -> Floats:
-    """`(n,)` weight of each case under which a mean over cases is a mean over classes."""
-    counts = np.bincount(y)
-    return np.asarray(len(y) / (np.count_nonzero(counts) * counts[y]))
 
 
 SYSTEM = MedMnistC()

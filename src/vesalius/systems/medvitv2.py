@@ -22,8 +22,8 @@ from vesalius.nn.medvit import MedViT
 from vesalius.systems.base import Claim, Data, Job, System, SystemModel
 from vesalius.systems.cells import phantom_cells, real_cells
 from vesalius.systems.claims import paired
-from vesalius.systems.inputs import labelled, parts, pictures
-from vesalius.systems.medmnistc import through
+from vesalius.systems.corrupting import through
+from vesalius.systems.inputs import known, labelled, parts, pictures
 from vesalius.systems.picture_model import PictureModel, Pictures, fit_pictures
 from vesalius.training.augment import FREE
 
@@ -95,12 +95,12 @@ class MedViTV2(System):
         job = Job(seed=seed) if job is None else job
         each = (240 if data == "phantom" else 1000) if job.steps is None else 10 * job.steps
         cases = phantom_cells(each, seed) if data == "phantom" else real_cells(folder, "brca-m2c", each, seed)
-        where = "phantom" if data == "phantom" else "brca-m2c cells"
+        where = "phantom" if data == "phantom" else "brca-m2c"
         part = parts(cases, {"train": 0.6, "test": 0.4}, seed, "class")
         models = {"ours": self.train(part["train"], job)} | {
             k: self.train(part["train"], job, **net) for k, net in ABLATIONS.items()
         }
-        test, y, _ = labelled(part["test"], "", self.name)
+        test, y = known(part["test"], models["ours"].classes)
         suite, groups = suite_of(test[0].images[0].modality), [c.group for c in test]
         found = through(models, pictures((c.images[0] for c in test), SIDE), y, suite, seed, SEVERITIES)
         clean = {k: r["", 0] for k, r in found.items()}
