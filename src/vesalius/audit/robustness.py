@@ -13,7 +13,7 @@ With e(c, s) the balanced error under corruption c at severity s, and e(0) the c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,7 +28,7 @@ from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.bootstrap import resample_counts
 from vesalius.metrics.intervals import Interval
 
-__all__ = ["Robustness", "alexnet", "balanced_error", "published_scores", "robustness"]
+__all__ = ["Robustness", "alexnet", "balanced_error", "corrupted", "published_scores", "robustness"]
 
 Floats = npt.NDArray[np.float64]
 Task = Literal["multi-class", "binary", "multi-label"]
@@ -129,14 +129,10 @@ def robustness(
     ids = list(range(len(images))) if image_ids is None else list(image_ids)
     right, group = _right(truth, np.asarray(predict(list(images)), dtype=np.float64), task, threshold)
     columns = [right]
-    for name in names:
-        if progress:
+    for name, s, worse in corrupted(images, names, dataset=dataset, severities=severities, image_ids=ids, seed=seed):
+        if progress and s == severities[0]:
             progress(f"corruption {name}")
-        for s in severities:
-            worse = [
-                corrupt(x, name, s, seed=seed, image_id=i, dataset=dataset) for x, i in zip(images, ids, strict=True)
-            ]
-            columns.append(_right(truth, np.asarray(predict(worse), dtype=np.float64), task, threshold)[0])
+        columns.append(_right(truth, np.asarray(predict(worse), dtype=np.float64), task, threshold)[0])
     stack = np.stack(columns, axis=2)
     codes = None if patients is None else np.unique([str(p) for p in patients], return_inverse=True)[1]
     point = _errors(stack, group, np.ones((1, len(images))))[0]
@@ -176,6 +172,26 @@ def robustness(
         pooled,
         str(baseline.get("name", "")) if baseline else "",
     )
+
+
+def corrupted(
+    images: Sequence[npt.NDArray[np.uint8]],
+    names: Sequence[str],
+    *,
+    dataset: str = "default",
+    severities: Sequence[int] = SEVERITIES,
+    image_ids: Sequence[str | int] | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[str, int, list[npt.NDArray[np.uint8]]]]:
+    """(corruption, severity, corrupted copies), one at a time; arguments as for `robustness`."""
+    ids = list(range(len(images))) if image_ids is None else list(image_ids)
+    for name in names:
+        for s in severities:
+            yield (
+                name,
+                s,
+                [corrupt(x, name, s, seed=seed, image_id=i, dataset=dataset) for x, i in zip(images, ids, strict=True)],
+            )
 
 
 def published_scores(

@@ -23,6 +23,8 @@ MODULES: dict[str, str] = {
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
     "medrpg-taco": "medrpg",
+    "medmnistc": "medmnistc",
+    "medvitv2": "medvitv2",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.cases import Case, Image, split
+from vesalius.cases import Case, Image, Label, split
+from vesalius.cases.geometry import Box, Point
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
 from vesalius.models.heads import target_value
@@ -56,6 +58,45 @@ def real_set(folder: Path | None, name: str) -> list[Case]:
             "real set is not there", item=str(folder / name) if folder else name, fix="give the folder above it"
         )
     return list(read_layout(name, folder / name))
+
+
+def crops(cases: Iterable[Case], labels: Sequence[str], side: int, each: int, seed: int) -> list[Case]:
+    """One case for each marked thing: the square around it in the picture's own pixels, its label as `class`.
+
+    Args:
+        cases: Cases whose regions on the first picture are points or boxes.
+        labels: Region labels to take.
+        side: Side of the square in pixels; the picture is mirrored at its edges.
+        each: Most crops of a label, drawn evenly from all that there are.
+        seed: Seed of that draw.
+    """
+    given = list(cases)
+    found: dict[str, list[tuple[int, int, int]]] = {label: [] for label in labels}
+    for i, case in enumerate(given):
+        places: dict[tuple[str, int, int], None] = {}  # what is marked twice (as a part and as a finding) counts once
+        for region in case.regions:
+            if region.label in found and region.image == 0 and isinstance(region.geometry, Point | Box):
+                at = region.geometry.centre if isinstance(region.geometry, Box) else region.geometry
+                places[region.label, int(at.y), int(at.x)] = None
+        for label, y, x in places:
+            found[label].append((i, y, x))
+    rng = np.random.default_rng((seed, 0xC507))
+    taken = sorted((*places[j], label) for label, places in found.items() for j in rng.permutation(len(places))[:each])
+    out: list[Case] = []
+    for i, group in itertools.groupby(taken, key=lambda t: t[0]):
+        case, image = given[i], given[i].images[0]
+        array = image.pixels()
+        # One side of margin on each side, so that any place in the picture can be a middle.
+        wide = np.pad(array, [(side, side)] * 2 + [(0, 0)] * (array.ndim - 2), mode="reflect")
+        for _, y, x, label in group:
+            top, left = y + side - side // 2, x + side - side // 2
+            cut = np.ascontiguousarray(wide[top : top + side, left : left + side])
+            small = Image(array=cut, modality=image.modality, body_part=image.body_part)
+            out.append(
+                Case(f"{case.id}@{y},{x}", case.group, images=(small,), labels={"class": Label(label)},
+                     source=case.source)
+            )  # fmt: skip
+    return out
 
 
 def parts(
@@ -145,3 +186,10 @@ def labelled(
             fix="name the label with --target",
         )  # fmt: skip
     return [c for c, _ in found], np.asarray([names.index(k) for _, k in found], np.int64), names
+
+
+def known(cases: Sequence[Case], names: Sequence[str]) -> tuple[list[Case], npt.NDArray[np.int64]]:
+    """Test cases with a class that was trained on, and their class numbers in the order of training."""
+    found = [(c, str(c.label("class") or named_class(c))) for c in cases if c.images]
+    kept = [(c, names.index(k)) for c, k in found if k in names]
+    return [c for c, _ in kept], np.asarray([k for _, k in kept], np.int64)
