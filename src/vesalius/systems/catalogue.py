@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MODULES: dict[str, str] = {
     "3mt": "three_mt",
     "biomedcoop": "biomedcoop",
+    "cbm-robust": "cbm_robust",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
 }

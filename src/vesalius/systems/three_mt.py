@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.cases import Case, Image
+from vesalius.nn.convnet import conv_stack
 from vesalius.nn.mixing import MixingCascade, ScalarTokens
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems.base import Claim, ClassifierModel, Data, Floats, Job, System, SystemModel, run_training
@@ -39,10 +40,7 @@ class MixingNet(nn.Module):
 
     def __init__(self, features: int, classes: int, dim: int = 64) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for c_in, c_out in ((1, 16), (16, 32), (32, dim), (dim, dim)):
-            layers += [nn.Conv2d(c_in, c_out, 3, 2, 1), nn.GroupNorm(8, c_out), nn.ReLU()]
-        self.image = nn.Sequential(*layers)
+        self.image = conv_stack(1, (16, 32, dim, dim))
         self.place = nn.Parameter(torch.randn(16, dim) * 0.02)
         self.table = ScalarTokens(features, dim)
         self.cascade = MixingCascade(2, dim, classes)
