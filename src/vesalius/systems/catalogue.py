@@ -22,6 +22,7 @@ MODULES: dict[str, str] = {
     "cbm-robust": "cbm_robust",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
+    "ptunifier": "ptunifier",
 }
 
 
