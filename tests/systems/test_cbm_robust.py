@@ -38,7 +38,8 @@ def test_reasons_add_up_to_the_decision(trained):
     image = cases[0].images[0]
     found = model.explain(image, most=1000)
     k = model.classes.index(found.label)
-    logit = float(model.net(model.scores([image]))[0, k])
+    with torch.no_grad():
+        logit = float(model.net(model.scores([image]))[0, k])
     assert sum(share for *_, share in found.reasons) + float(model.net.head.bias[k]) == pytest.approx(logit, abs=1e-4)
     assert found.probability == pytest.approx(model.predict_proba([image])[0].max(), abs=1e-6)
     shares = [abs(share) for *_, share in found.reasons]
@@ -106,6 +107,13 @@ def test_an_endpoint_that_is_not_here_is_not_called_unasked():
     system = open_system("cbm-robust")
     with pytest.raises(UsageError, match="network unasked"):
         system.train(system.example(4, 101), Job(options={"concepts": "openai:https://example.org/v1#m"}))
+
+
+@pytest.mark.parametrize("options", [{"sparse": "much"}, {"sparse": "0"}, {"patches": "maybe"}])
+def test_settings_that_make_no_sense(options):
+    system = open_system("cbm-robust")
+    with pytest.raises(UsageError):
+        system.train(system.example(8, 101), Job(steps=1, options=options))
 
 
 def test_no_cases_are_refused():

@@ -171,7 +171,7 @@ class ConceptBottleneckSystem(System):
             job.say(f"left out {phrase!r}: {why}")
         config = {
             "base": "nano", "base_fingerprint": base.fingerprint, "classes": list(names), "prefix": prefix,
-            "concepts": list(clean.concepts), "patches": job.options.get("patches", "no") == "yes",
+            "concepts": list(clean.concepts), "patches": _yes(job.options.get("patches", "no")),
         }  # fmt: skip
         model = ConceptModel(config, job.device)
         vectors = model.vectors([c.images[0] for c in kept])
@@ -180,7 +180,7 @@ class ConceptBottleneckSystem(System):
         model.net = open_bottleneck(vectors.cpu(), texts, len(names)).to(job.device).eval()
         scores = model.net.scores(vectors)
         if "sparse" in job.options:
-            used = fit_sparse(model.net, scores, y, float(job.options["sparse"]))
+            used = fit_sparse(model.net, scores, y, _number(job.options["sparse"]))
             job.say(f"{used} of {len(clean.concepts)} signs carry weight")
         else:
             run_training(model, bottleneck_step(model.net, scores, y), job, steps=STEPS, learning_rate=RATE)
@@ -295,6 +295,19 @@ def _real(folder: Path | None, seed: int) -> _Trial:
     bank = clean_bank(curated_bank(("pneumonia", NONE), "DX"), ("pneumonia",))[0]
     texts = torch.from_numpy(base.embed_text([f"x-ray showing {p}" for p in (*bank.concepts, *VIEWS)]))
     return _Trial("nih-cxr14", x, y[at], tested, y[out], view[out], texts, len(VIEWS), [kept[i].group for i in out])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError("not a number", item=f"sparse={text}", fix="such as sparse=0.01") from None
+
+
+def _yes(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise UsageError("neither yes nor no", item=f"patches={text}")
+    return text == "yes"
 
 
 def _bank(job: Job, classes: Sequence[str], modality: str) -> ConceptBank:
