@@ -4,6 +4,10 @@ Ours reads the frozen nano's cells and its text tower's word embeddings. In the 
 and the contrast is never computed, for its name is misspelt; here the rows that were chosen are trained (a test shows
 it), and the loop refuses a step that lacks a loss with a weight. Masked words, the third published loss, are left out.
 Ablations, trained alike: zeros in place of what is missing, and the same prompts for all inputs.
+
+While this was developed (seed 100, 120 steps), zeros lost on phantoms (n = 200: probe .68 against .76, first picture
+.68 against .84) and in retrieval on real cases (n = 476: .62 against .96), where the probe was the same (.84 against
+.83). Choosing beat the same prompts for all on real cases (.96 against .87) but not on phantoms (.84 against .89).
 """
 
 from __future__ import annotations
@@ -179,9 +183,10 @@ class PTUnifier(System):
             first[stand] = truth[(model.embed_text(query) @ vectors.T).argmax(1)] == truth
             asked[f"{stand} probe"], asked[f"{stand} R@1"] = float(probe[stand].mean()), float(first[stand].mean())
         groups = [c.group for c in test]
+        # Cases that ask in the same words find the same picture: they are one draw.
         return tuple(
             paired(self.name, f"{what}, {said}", of["pool"], of[other], goal=goal, seed=seed, data=where,
-                   groups=groups, details=asked)
+                   groups=groups if of is probe else query, details=asked)
             for what, of, other, said, goal in (
                 ("accuracy of a probe on images alone", probe, "zeros", "pool - zeros", 0.05),
                 ("first picture found by a text is of its class", first, "zeros", "pool - zeros", 0.05),
