@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from vesalius.cli.common import Run, add_flags
@@ -18,6 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", default="", help="label that a classifier learns (default: the label `class`)")
     parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="what a system takes beside cases, such as concepts=FILE; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="stop a system's training after so much time")
     parser.add_argument("--layout", default="", help="layout of --data (default: found out)")
     parser.add_argument(
@@ -25,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="nano, nano-heads: do not train; measure what is in --out, rewrite its card",
     )
-    add_flags(parser, "--device", "--seed", "--resume", "--dry-run", "--limit", "--workers")
+    add_flags(parser, "--device", "--seed", "--resume", "--dry-run", "--limit", "--workers", "--online")
 
 
 def run(options: argparse.Namespace, run: Run) -> None:
@@ -37,6 +42,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     if options.steps is not None and options.steps < 1:
         raise UsageError("number is too small", item=f"--steps {options.steps}", fix="give 1 or more")
     if options.name == "nano":
+        if options.settings:
+            raise UsageError("nano's recipe takes no --set", item=", ".join(options.settings))
         _nano(options, run)
     elif options.name == "nano-heads":
         _nano_heads(options, run)
@@ -110,6 +117,7 @@ def _system(options: argparse.Namespace, run: Run) -> None:
     from vesalius.systems.catalogue import open_system
 
     system = open_system(options.name)
+    settings = _settings(options.settings, system.name, system.options)
     cases = list(open_cases(options.data, options, run, layout=options.layout))
     if options.dry_run:
         run.result = {"system": system.name, "claim": system.claim, "cases": len(cases)}
@@ -123,9 +131,29 @@ def _system(options: argparse.Namespace, run: Run) -> None:
         device=pick_device(options.device),
         work=options.out / "work",
         resume=options.resume,
+        online=run.online,
+        options=settings,
         say=run.note,
     )
     model = system.train(cases, job)
     manifest = save_model(model, options.out, {"cases": len(cases), "seed": options.seed})
     run.result = {"model": str(options.out), "fingerprint": manifest.fingerprint, "cases": len(cases)}
     run.say(f"{system.name} trained on {len(cases)} cases: use it as --model dir:{options.out}")
+
+
+def _settings(given: list[str], system: str, known: Mapping[str, str]) -> dict[str, str]:
+    """`--set` as a table.
+
+    Raises:
+        UsageError: One is not NAME=VALUE, or the system does not take it.
+    """
+    out: dict[str, str] = {}
+    for item in given:
+        name, sign, value = item.partition("=")
+        if not sign or not value:
+            raise UsageError("not a setting", item=f"--set {item}", fix="write NAME=VALUE")
+        if name not in known:
+            takes = "; ".join(f"{k}: {v}" for k, v in known.items()) or "nothing beside cases"
+            raise UsageError("the system does not take this", item=f"{system}: {name}", why=f"it takes {takes}")
+        out[name] = value
+    return out

@@ -128,6 +128,15 @@ class Nano(TowerEmbedder):
         return partial(self._ground_head.ground, self)
 
     @torch.inference_mode()
+    def patch_vectors(self, views: AnyArray) -> FloatArray:
+        """`(n, cells, 384)` unit vectors of the cells of `(n, 3, H, W)` views, rows first, in the shared space.
+
+        The picture's vector is the projection of the cells' mean, so a cell's own projection lies in the same space.
+        """
+        cells = self.patches(views).tokens.flatten(2).transpose(1, 2)
+        return F.normalize(self.net.image_projection(cells), dim=2).cpu().numpy()
+
+    @torch.inference_mode()
     def patches(self, views: AnyArray) -> Pyramid:
         """Feature maps of `(n, 3, H, W)` 8-bit views, for mask and box heads."""
         return self.net.tower.pyramid(torch.from_numpy(views).to(self.device))

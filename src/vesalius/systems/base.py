@@ -57,6 +57,8 @@ class Job:
         device: torch device.
         work: Folder for checkpoints; None keeps none.
         resume: Go on from the checkpoint in `work`.
+        online: Allow the network, for a recipe that asks a server.
+        options: What this recipe takes beside cases, by name; each is a key of `System.options`.
         say: Takes lines about progress.
     """
 
@@ -67,6 +69,8 @@ class Job:
     device: str = "cpu"
     work: Path | None = None
     resume: bool = False
+    online: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = field(default=_silent, compare=False)
 
 
@@ -140,6 +144,8 @@ class System(ABC):
     model: ClassVar[type[SystemModel]]
     #: On what `check` can run; `real` only where ../data-like folders hold the card's task.
     data: ClassVar[tuple[Data, ...]] = ("phantom",)
+    #: What `train` takes beside cases: name to what it means (`vesalius train NAME --set name=value`).
+    options: ClassVar[Mapping[str, str]] = {}
 
     @property
     def entry(self) -> Entry:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 MODULES: dict[str, str] = {
     "3mt": "three_mt",
     "biomedcoop": "biomedcoop",
+    "cbm-robust": "cbm_robust",
     "imis-bench": "imis",
     "mask-of-truth": "mask_of_truth",
     "medimageinsight": "medimageinsight",
-    "medrpg-taco": "medrpg",
     "medmnistc": "medmnistc",
+    "medrpg-taco": "medrpg",
     "medvitv2": "medvitv2",
+    "ptunifier": "ptunifier",
 }
 
 

@@ -16,6 +16,7 @@ from vesalius import __version__
 from vesalius.errors import BadInputError
 from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.inference import delong_paired
+from vesalius.metrics.worst_group import group_means, worst_group_difference
 
 Data = Literal["phantom", "real"]
 #: z of a two-sided 95 % interval.
@@ -158,6 +159,41 @@ def paired_auroc(
         system, claim, found.first, found.second, found.difference, low, high, goal, found.n, seed, data,
         details=details or {},
     )  # fmt: skip
+
+
+def paired_worst_group(
+    system: str,
+    claim: str,
+    ours: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    group: Sequence[str],
+    *,
+    goal: float,
+    seed: int,
+    data: str = "phantom",
+    patients: Sequence[str] | None = None,
+    details: dict[str, float] | None = None,
+) -> Claim:
+    """A claim about the mean score in the group that fares worst, with a paired bootstrap.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        ours: `(n,)` score of each test case with the mechanism.
+        baseline: `(n,)` score of the same cases without it.
+        group: Group of each case, such as class x confounder.
+        goal: See `Claim`.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+        patients: Cases of one patient are resampled together. None: each on its own, within its group.
+        details: More figures.
+    """
+    drawn = worst_group_difference(ours, baseline, group, patients=patients, seed=seed)
+    a, b = (min(group_means(v, group).values()) for v in (ours, baseline))
+    interval = drawn.interval
+    return Claim(
+        system, claim, a, b, a - b, interval.low, interval.high, goal, len(group), seed, data, details=details or {}
+    )
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,23 @@ def nano_split(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     return [c for c in cases if c.id not in held], [c for c in cases if c.id in held]
 
 
+def aligned(
+    y: npt.NDArray[np.int64], confounder: npt.NDArray[np.int64], share: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Indices of the most cases among which class and confounder agree in a given share: one then stands for the other.
+
+    Args:
+        y: `(n,)` 0/1 class.
+        confounder: `(n,)` 0/1.
+        share: Share of cases with `y == confounder`, in (0.5, 1].
+        rng: Draws the cases that disagree, half of each class where there are enough.
+    """
+    agree = np.flatnonzero(y == confounder)
+    each = round(len(agree) * (1 - share) / share / 2)
+    other = [rng.permutation(np.flatnonzero((y != confounder) & (y == k)))[:each] for k in (0, 1)]
+    return np.sort(np.concatenate([agree, *other]))
+
+
 @lru_cache(maxsize=2)
 def frozen(name: str, device: str = "cpu") -> Embedder:
     """An embedder that nobody trains, loaded once in a process."""
