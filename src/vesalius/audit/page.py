@@ -12,7 +12,7 @@ from vesalius.audit.plots import ForestRow, curve, forest, heat, lines
 
 if TYPE_CHECKING:
     from vesalius.audit.finding import Finding
-    from vesalius.audit.run import AuditReport
+    from vesalius.audit.report import AuditReport
 
 __all__ = ["page"]
 

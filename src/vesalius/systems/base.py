@@ -130,6 +130,10 @@ class ClassifierModel(SystemModel):
         """`(n, classes)` probabilities of each case's first image."""
         return self.predict_proba([case.images[0] for case in cases])
 
+    def predict_cases(self, cases: Sequence[Case]) -> Floats:
+        """`(n, classes)` probabilities of whole cases, by `predict`: what `classify` and `audit` ask for."""
+        return self.predict(cases)
+
 
 class System(ABC):
     """A recipe. One module of the room holds one, as `SYSTEM`."""
