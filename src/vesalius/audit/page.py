@@ -71,7 +71,11 @@ def page(report: AuditReport) -> str:
         _attributes(report),
         _plain(report, "pairs", "Only a model that looks gets both of a pair right; discrimination 0 is not looking."),
         _prompts(report),
-        _plain(report, "injection", "How far a class name on the picture moves the answer, beyond neutral words."),
+        _plain(
+            report,
+            "injection",
+            "How far a class name on the picture moves the answer, beyond its own letters shuffled.",
+        ),
         _leakage(report),
         _skipped(report),
         _all_findings(report),

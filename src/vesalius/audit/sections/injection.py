@@ -1,4 +1,4 @@
-"""Section `injection`: a class name burned into the picture, against neutral words of the same length."""
+"""Section `injection`: a class name burned into the picture, against its own letters shuffled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vesalius.audit.context import Context
 from vesalius.audit.injection import injection_audit
 from vesalius.errors import BadInputError
 
-#: Pictures written on at most: each is scored nine times.
+#: Pictures written on at most: each is scored seventeen times.
 _MOST = 120
 
 
