@@ -39,6 +39,14 @@ class Asker:
         parts = [range(k, min(k + _PART, len(self.inputs))) for k in range(0, len(self.inputs), _PART)]
         return np.concatenate([self._ask(part, None) for part in parts])
 
+    def alone(self, pictures: Sequence[npt.NDArray[Any]], where: Sequence[int]) -> Floats:
+        """Of pictures and nothing else of cases `where`: for what asks how much a part of the image gives away.
+
+        A table that the model reads too would be taken for a shortcut.
+        """
+        images = [self.inputs.images[i].with_array(np.asarray(a)) for i, a in zip(where, pictures, strict=True)]
+        return _checked(self.model.predict_proba(images), self.column, len(images))
+
     def changed(self, pictures: Sequence[npt.NDArray[Any]], where: Sequence[int]) -> Floats:
         """The same with other pictures in place of the images of cases `where`.
 

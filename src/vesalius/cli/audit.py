@@ -87,7 +87,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     alarms = report.alarms()
     run.say(f"{len(alarms)} alarm(s) at a family-wise error rate of {report.alpha:g}")
     for finding in alarms:
-        run.say(f"  {finding}")
+        p = "" if finding.p_adjusted is None else f" (p {finding.p_adjusted:.2g}, n {finding.n})"
+        run.say(f"  {finding.section}: {finding.text}{p}")
     for section, why in report.skipped.items():
         run.say(f"not run: {section}: {why}")
     for result in report.gate:

@@ -26,6 +26,6 @@ def run(context: Context) -> None:
         return
     index = [int(i) for i in inputs.one_a_patient(s.seed, _MOST)]
     grey = blind.blank([context.picture(i) for i in index], "mean")
-    found = brightness_finding(inputs.y[index], context.asker.changed(grey, index), s.level)
+    found = brightness_finding(inputs.y[index], context.asker.alone(grey, index), s.level)
     context.findings.append(found)
     context.put_finding("blind.brightness_auroc", found)

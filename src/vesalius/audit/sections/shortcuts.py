@@ -26,12 +26,15 @@ def run(context: Context) -> None:
     where = [int(i) for i in index]
     pictures = [context.picture(i) for i in where]
 
-    def predict(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+    def alone(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+        return context.asker.alone(arrays, where)
+
+    def covered(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         return context.asker.changed(arrays, where)
 
-    (border,) = shortcuts.border_audit(pictures, y, predict, level=s.level)
+    (border,) = shortcuts.border_audit(pictures, y, alone, level=s.level)
     regions = inputs.regions(index, [p.shape for p in pictures], s.anatomy)
-    cells, loss = shortcuts.occlusion_audit(pictures, y, predict, regions=regions, level=s.level, progress=context.say)
+    cells, loss = shortcuts.occlusion_audit(pictures, y, covered, regions=regions, level=s.level, progress=context.say)
     context.findings += [border, *cells]
     context.put_finding("shortcuts.border_auroc", border)
     masks = _masks(context, where, pictures, regions)
@@ -58,7 +61,7 @@ def _masks(
         return []
 
     def predict(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-        return context.asker.changed(arrays, [where[k] for k in keep])
+        return context.asker.alone(arrays, [where[k] for k in keep])
 
     chosen = [cast("npt.NDArray[np.bool_]", regions[k]) for k in keep]
     found = shortcuts.mask_audit([pictures[k] for k in keep], chosen, y, predict, level=context.settings.level)
