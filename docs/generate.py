@@ -122,8 +122,9 @@ def corruptions() -> str:
     out = [
         _NOTE,
         "# Corruptions\n",
-        "`vesalius.audit.corruptions.corrupt(image, name, severity, dataset=SET)`. Values x lie in [0, 1], lengths hold",
-        "for a short side of 224 px and scale with the image. Modality codes and folds use the severities of `default`.\n",
+        "`vesalius.audit.corruptions.corrupt(image, name, severity, dataset=SET)`. Values x lie in [0, 1], lengths",
+        "hold for a short side of 224 px and scale with the image. Modality codes and folds use the severities of",
+        "`default`.\n",
         "| corruption | what it does | parameter |",
         "| --- | --- | --- |",
         *(f"| `{name}` | {does} | {what} |" for name, (does, what) in CORRUPTIONS.items()),

@@ -1,4 +1,4 @@
-"""What every corruption does and every value of an audit means: the text of the generated reference, kept beside code."""
+"""What every corruption does and every value of an audit means: the text of the generated reference."""
 
 from __future__ import annotations
 
