@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
             sheet.append((answer.view(), f"{answer.case.id[-24:]}\n{result.get('class', result.get('value'))}"))
     run.result = {"classes": list(how.classes), "cases": results}
     if options.target:
-        run.result["figures"] = _figures(run, results, truth, how.classes, options.seed)
+        run.result["figures"] = _figures(run, results, truth, how.classes, options.target, options.seed)
     if run.out is not None:
         _write(run, results, how.classes)
         if options.plot and sheet:
@@ -94,7 +94,7 @@ def _say(run: Run, result: dict[str, Any]) -> None:
 
 
 def _figures(
-    run: Run, results: list[dict[str, Any]], truth: list[Any], classes: tuple[str, ...], seed: int
+    run: Run, results: list[dict[str, Any]], truth: list[Any], classes: tuple[str, ...], target: str, seed: int
 ) -> dict[str, Any]:
     """What the predictions are worth where the truth is known."""
     from vesalius.models.evaluation import evaluate_classes, evaluate_numbers
@@ -105,6 +105,11 @@ def _figures(
         evaluation = evaluate_numbers(y, np.asarray([r["value"] for r, _, _ in known]), [g for _, _, g in known])
     else:
         lower = [c.lower() for c in classes]
+        if len(lower) == 2 and target.lower() in lower:  # a finding and its absence, by name: 1 and 0 in the truth
+            one = lower.index(target.lower())
+            known = [
+                (r, classes[one if str(v) == "1" else 1 - one] if str(v) in ("0", "1") else v, g) for r, v, g in known
+            ]
         usable = [(r, lower.index(str(v).lower()), g) for r, v, g in known if str(v).lower() in lower]
         if len({y for _, y, _ in usable}) < 2:
             raise UsageError(
