@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from docs import functions_page
 from vesalius.audit.corruptions import datasets, parameters, registry
 from vesalius.audit.reference import CORRUPTIONS, MEASURES
 from vesalius.cli.main import parser_of
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli(),
         "corruptions.md": corruptions(),
         "exit-codes.md": exit_codes(),
+        "functions.md": functions_page.page(_NOTE),
         "layouts.md": layouts(),
         "metrics.md": metrics(),
     }
