@@ -1,4 +1,4 @@
-"""`docs/reference/functions.md`: what gives more than one number (intervals, tests, curves, reports), from docstrings."""
+"""`docs/reference/functions.md`: what gives more than one number (intervals, tests, curves), from docstrings."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def page(note: str) -> str:
     out = [
         note,
         "# Functions beside the metrics\n",
-        "What gives an interval, a test, a curve or a whole report instead of one number. A function's docstring has its",
-        "arguments, its formula and the source of it.\n",
+        "What gives an interval, a test, a curve or a whole report instead of one number. A docstring has the",
+        "arguments, the formula and its source.\n",
     ]
     for heading, modules in ROOMS.items():
         out += [f"## {heading}\n", "| function | what it gives | refuses |", "| --- | --- | --- |"]
