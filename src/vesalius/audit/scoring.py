@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vesalius.audit.inputs import Inputs, Scorer
 from vesalius.errors import UsageError
+from vesalius.io.display import as_shown
 from vesalius.models.protocols import CaseClassifier
 
 __all__ = ["Asker"]
@@ -44,7 +45,7 @@ class Asker:
 
         A table that the model reads too would be taken for a shortcut.
         """
-        images = [self.inputs.images[i].with_array(np.asarray(a)) for i, a in zip(where, pictures, strict=True)]
+        images = [as_shown(self.inputs.images[i], np.asarray(a)) for i, a in zip(where, pictures, strict=True)]
         return _checked(self.model.predict_proba(images), self.column, len(images))
 
     def changed(self, pictures: Sequence[npt.NDArray[Any]], where: Sequence[int]) -> Floats:
@@ -57,7 +58,7 @@ class Asker:
     def _ask(self, where: Sequence[int], pictures: Sequence[npt.NDArray[Any]] | None) -> Floats:
         images = [self.inputs.images[i] for i in where]
         if pictures is not None:
-            images = [i.with_array(np.asarray(a)) for i, a in zip(images, pictures, strict=True)]
+            images = [as_shown(i, np.asarray(a)) for i, a in zip(images, pictures, strict=True)]
         if isinstance(self.model, CaseClassifier):
             cases = [self.inputs.cases[i] for i in where]
             if pictures is not None:
