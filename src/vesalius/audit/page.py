@@ -380,7 +380,7 @@ def _prompts(report: AuditReport) -> str:
         + ("" if flips is None else f", and two wordings disagree on {flips:.1%} of decisions")
         + "."
     )
-    rows = [([k, _number(v)], k == data["worst"]) for k, v in sorted(data["by_prompt"].items(), key=lambda kv: -kv[1])]
+    rows = [([k, _number(v)], False) for k, v in sorted(data["by_prompt"].items(), key=lambda kv: -kv[1])]
     return _title("prompts", note) + _table(("wording", "AUROC"), rows, (1,))
 
 
