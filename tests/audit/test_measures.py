@@ -12,6 +12,7 @@ from vesalius.audit.corruptions import datasets, parameters, registry
 from vesalius.audit.reference import CORRUPTIONS, MEASURES, measure_of
 from vesalius.audit.run import SECTIONS, audit
 from vesalius.cases import CaseSet
+from vesalius.cli.audit import SECTIONS as OFFERED
 from vesalius.models.zeroshot import zero_shot
 
 
@@ -56,3 +57,7 @@ def test_entries_are_whole() -> None:
     for name, m in MEASURES.items():
         assert all((m.definition, m.better, m.edges, m.unit)), name
         assert np.all([len(text) < 240 for text in (m.definition, m.better, m.edges)]), name
+
+
+def test_the_command_offers_every_section() -> None:
+    assert tuple(SECTIONS) == OFFERED
