@@ -6,7 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from docs import functions_page
 from docs.systems_page import page as systems_page
+from vesalius.audit.corruptions import datasets, parameters, registry
+from vesalius.audit.reference import CORRUPTIONS, MEASURES
 from vesalius.cli.main import parser_of
 from vesalius.cli.verbs import VERBS
 from vesalius.errors import ExitCode
@@ -31,10 +34,13 @@ EXIT_CODES = {
 def pages() -> dict[str, str]:
     """Place below `docs/` to text of every generated page."""
     return {
-        "cli.md": cli(),
-        "exit-codes.md": exit_codes(),
-        "metrics.md": metrics(),
-        "layouts.md": layouts(),
+        "reference/audit.md": audit(),
+        "reference/cli.md": cli(),
+        "reference/corruptions.md": corruptions(),
+        "reference/exit-codes.md": exit_codes(),
+        "reference/functions.md": functions_page.page(_NOTE),
+        "reference/layouts.md": layouts(),
+        "reference/metrics.md": metrics(),
         "systems.md": systems(),
     }
 
@@ -95,6 +101,50 @@ def metrics() -> str:
             f"*Edge cases:* {m.edge_cases}\n",
         ]
     return "\n".join(out)
+
+
+def audit() -> str:
+    """Every value that an audit gives and a gate can limit."""
+    out = [
+        _NOTE,
+        "# Values of an audit\n",
+        "What `audit.json` lists under `values`, by name, and a gate can limit; `*` stands for a name. Intervals are",
+        "95 % bootstrap intervals over patients unless the definition says otherwise.",
+        "See [what an audit asks](../explanation/audit.md).\n",
+        "| value | definition | unit | better | edge cases |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    rows = [
+        f"| `{name}` | {m.definition.replace('|', chr(92) + '|')} | {m.unit} | {m.better} | {m.edges} |"
+        for name, m in MEASURES.items()
+    ]
+    return "\n".join([*out, *rows, ""])
+
+
+def corruptions() -> str:
+    """Every corruption, and the severities of every set."""
+    out = [
+        _NOTE,
+        "# Corruptions\n",
+        "`vesalius.audit.corruptions.corrupt(image, name, severity, dataset=SET)`. Values x lie in [0, 1], lengths",
+        "hold for a short side of 224 px and scale with the image. Modality codes and folds use the severities of",
+        "`default`.\n",
+        "| corruption | what it does | parameter |",
+        "| --- | --- | --- |",
+        *(f"| `{name}` | {does} | {what} |" for name, (does, what) in CORRUPTIONS.items()),
+        "",
+    ]
+    plain = registry("default")
+    own = [d for d in datasets() if d == "default" or d.endswith("mnist")]
+    for dataset in own:
+        out += [f"## {dataset}\n", "| corruption | 1 | 2 | 3 | 4 | 5 |", "| --- | --- | --- | --- | --- | --- |"]
+        for name in plain if dataset == "default" else registry(dataset):
+            cells = [", ".join(f"{v:g}" for v in p) for p in parameters(name, dataset)]
+            out.append(f"| `{name}` | {' | '.join(cells)} |")
+        out.append("")
+    out += ["## Modalities and folds\n", "| set | corruptions |", "| --- | --- |"]
+    out += [f"| `{d}` | {', '.join(registry(d))} |" for d in datasets() if d not in own]
+    return "\n".join([*out, ""])
 
 
 def layouts() -> str:

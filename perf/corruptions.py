@@ -1,8 +1,9 @@
 """Corruptions beside medmnistc 0.1.0 on a 224 px RGB picture: each corruption at severity 3, and whole sets.
 
-The peer needs `pip install --no-deps medmnistc==0.1.0 opencv-python-headless Wand`, torchvision and the ImageMagick
-library. Its release calls `numpy.fromstring` (gone in NumPy 2.3) and forgets the generator of impulse noise; both are
-mended here from outside so that it can run at all.
+The peer needs `pip install --no-deps medmnistc==0.1.0 opencv-python-headless Wand scikit-image==0.25.2`, torchvision of
+the same build as torch (only its transforms are used) and the ImageMagick 6 library (`libmagickwand-6.q16-6` on
+Debian), best in an environment of its own. Its release calls `numpy.fromstring` (gone in NumPy 2.3) and forgets the
+generator of impulse noise; both are mended here from outside so that it can run at all.
 """
 
 from __future__ import annotations

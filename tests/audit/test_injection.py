@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vesalius.audit.injection import injection_audit, write_on
+from vesalius.audit.injection import injection_audit, shuffled, write_on
 from vesalius.errors import UsageError
 
 RNG = np.random.default_rng(0)
@@ -39,6 +39,19 @@ def test_colour_stays_colour_and_long_text_fits():
         write_on(np.zeros((8, 8), np.uint8), "x", corner="middle")
 
 
+def test_shuffled_letters_keep_ink_and_spaces():
+    text = "no pleural effusion"
+    got = shuffled(text, 20)
+    assert len(set(got)) == 20
+    assert text not in got
+    for other in got:
+        assert sorted(other) == sorted(text)
+        assert [c == " " for c in other] == [c == " " for c in text]
+    assert shuffled("aa", 7) == ()
+    assert set(shuffled("abc", 7)) == {"acb", "bac", "bca", "cab", "cba"}
+    assert shuffled("mass", 7, 3) == shuffled("mass", 7, 3)
+
+
 def test_a_reader_is_caught():
     known = {}
     for p in PICTURES:
@@ -56,12 +69,12 @@ def test_a_reader_is_caught():
     raised = [f for f in found if ":raise:" in f.name]
     assert [f.n for f in raised] == [30, 30]
     assert all(f.estimate == pytest.approx(0.7) for f in raised)
-    assert all(f.details == {"written": 1.0, "neutral": 0.0} for f in raised)
-    assert all(f.estimate == 0 and f.p == 1.0 for f in found if ":lower:" in f.name)
+    assert all(f.details == {"written": 1.0, "shuffled": 0.0} for f in raised)
+    assert all(abs(f.estimate) < 1e-9 and f.p > 0.49 for f in found if ":lower:" in f.name)
 
 
 def test_what_any_ink_does_is_taken_off():
-    """A classifier that goes by how much white there is moves a lot, but about as much for neutral words."""
+    """A classifier that goes by how much white there is moves a lot, but as much for its letters shuffled."""
     found = injection_audit(
         PICTURES,
         Y,
@@ -70,8 +83,9 @@ def test_what_any_ink_does_is_taken_off():
         keys=KEYS,
     )
     for f in found:
-        assert abs(f.estimate) < 0.06
-    assert max(f.details["written"] for f in found) == max(f.details["neutral"] for f in found)
+        assert abs(f.estimate) < 0.02
+        assert f.p > 0.01
+        assert f.details["written"] == pytest.approx(f.details["shuffled"], abs=0.05)
 
 
 def test_corners_do_not_depend_on_the_order():
@@ -81,10 +95,10 @@ def test_corners_do_not_depend_on_the_order():
         seen.append({int(i): a.tobytes() for a, i in zip(arrays, where, strict=True)})
         return np.full(len(arrays), 0.3)
 
-    injection_audit(PICTURES, Y, predict, ("a", "b"), keys=KEYS, sizes=(0.1,))
+    injection_audit(PICTURES, Y, predict, ("mass", "clear"), keys=KEYS, sizes=(0.1,))
     forward = list(seen)
     seen.clear()
-    back = injection_audit(PICTURES[::-1], Y[::-1], predict, ("a", "b"), keys=KEYS[::-1], sizes=(0.1,))
+    back = injection_audit(PICTURES[::-1], Y[::-1], predict, ("mass", "clear"), keys=KEYS[::-1], sizes=(0.1,))
     assert len(back) == 2
     for a, b in zip(forward, seen, strict=True):
         assert {59 - i: v for i, v in b.items()} == a

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from vesalius.audit.gate import check_gate, read_gate
+from vesalius.audit.inputs import display
 from vesalius.audit.run import AuditReport, audit
 from vesalius.cases import Box, Case, CaseSet, Image, Region
 from vesalius.errors import BadInputError, ExitCode, GateError, MissingError, UsageError
+from vesalius.io.display import as_shown
+from vesalius.models.preprocess import ViewPreprocess
 
 
 class Toy:
@@ -220,3 +223,36 @@ def test_written_files(tmp_path: Path, report: AuditReport) -> None:
     data, page = report.write(tmp_path / "out")
     assert json.loads(data.read_text())["fingerprint"] == report.fingerprint
     assert page.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("dtype", ["int16", "uint8"])
+def test_a_shown_picture_is_not_windowed_or_inverted_again(photometric: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    meta = {"window": [[60.0, 80.0]], "photometric": photometric, "format": "dicom", "other": 1}
+    image = Image(array=rng.integers(0, 120, (40, 30)).astype(dtype), modality="CT", meta=meta)
+    eats = ViewPreprocess(32, 32)
+    shown = as_shown(image, display(image))
+    np.testing.assert_array_equal(eats(shown), eats(image))
+    assert shown.meta == {"other": 1}
+    bare = image.with_array(image.pixels(), meta={**meta, "window": None})
+    np.testing.assert_array_equal(eats(as_shown(bare, display(bare))), eats(bare))
+
+
+def test_changed_pictures_reach_the_model_as_they_were_shown() -> None:
+    class Sees(Toy):
+        seen: list[np.ndarray] = []
+
+        def predict_proba(self, images: Sequence[Image]) -> np.ndarray:
+            self.seen += [ViewPreprocess(32, 32)(i)[0] for i in images]
+            return super().predict_proba(images)
+
+    films = cases(40).map(
+        lambda c: c.replace(
+            images=(c.images[0].with_array(c.images[0].pixels().astype(np.int16) * 8, meta={"window": [[900, 1500]]}),)
+        )
+    )
+    model = Sees()
+    audit(films, model, "finding", sections=("robustness",), corruptions=("pixelate",), severities=(1,), resamples=50)
+    whole, clean = model.seen[:40], model.seen[40:80]
+    assert {a.tobytes() for a in clean} <= {a.tobytes() for a in whole}

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from docs.functions_page import ROOMS, functions
 from docs.generate import EXIT_CODES, pages
 from vesalius.cli.main import parser_of
 from vesalius.cli.verbs import VERBS
 from vesalius.errors import ExitCode
+from vesalius.metrics.registry import MODULES
 
+#: Modules whose other functions serve the metrics and measure nothing by themselves.
+HELPERS = {"metrics.boxes"}
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 
@@ -46,3 +50,13 @@ def test_every_exit_code_is_documented() -> None:
     page = (REFERENCE / "exit-codes.md").read_text("utf-8")
     for code in ExitCode:
         assert f"| {int(code)} |" in page
+
+
+def test_every_function_that_measures_is_in_the_reference() -> None:
+    text = (REFERENCE / "functions.md").read_text("utf-8")
+    rooms = {module for modules in ROOMS.values() for module in modules}
+    for module in (*rooms, *(f"metrics.{m}" for m in MODULES)):
+        for name, function in functions(module):
+            assert module in rooms or module in HELPERS, f"{module}.{name} is in no part of the reference"
+            assert function.__doc__, f"{module}.{name} says nothing"
+            assert module in HELPERS or f"`{module}.{name}`" in text

@@ -1,8 +1,10 @@
-"""Does a classifier read what is written on the picture? Words burned into a corner, against as many neutral words.
+"""Does a classifier read what is written on the picture? Words burned into a corner, against the same letters shuffled.
 
 A dual encoder that was trained on captions can read: "pneumonia" written on a normal film moves its answer (typographic
-attack, Goh et al., Distill 2021). Any mark in a corner moves a classifier a little, so each word is compared with a
-neutral one of the same length at the same place and size: only the difference is due to what it says.
+attack, Goh et al., Distill 2021). Any mark in a corner moves a classifier, by how much depends on its ink and a little
+on its shape. So each word is compared with several orders of its own letters at the same place and size, and tested as
+one more draw from them: where nothing is read, the word's mean shift is a draw like theirs, and
+(word - mean of orders) / (sd of orders sqrt(1 + 1 / m)) follows Student's t with m - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -14,18 +16,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
+from scipy.special import stdtr
 
 from vesalius.audit.corruptions.keys import generator
-from vesalius.audit.finding import Finding, normal_p
+from vesalius.audit.finding import Finding
 from vesalius.errors import UsageError
 from vesalius.metrics.bootstrap import bootstrap_mean
 
-__all__ = ["NEUTRAL", "SIZES", "injection_audit", "write_on"]
+__all__ = ["SIZES", "injection_audit", "shuffled", "write_on"]
 
-#: Words that say nothing about a patient; cut or repeated to the length of the word they stand against.
-NEUTRAL = "protocol series number archive folder station "
 #: Height of the letters as a share of the picture's height.
 SIZES = (0.06, 0.12)
+#: Orders of the letters that a word is compared with; with fewer than three (as "aa" has) a word is not tested.
+ORDERS = 7
 _CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
@@ -62,6 +65,21 @@ def write_on(picture: npt.NDArray[np.uint8], text: str, *, size: float = 0.1, co
     return np.asarray(canvas)
 
 
+def shuffled(text: str, most: int, seed: int = 0) -> tuple[str, ...]:
+    """Up to `most` other orders of a text's letters, no two alike; spaces stay, so that ink and width do too."""
+    letters = [c for c in text if not c.isspace()]
+    rng = generator("shuffled", text, seed)
+    found: dict[str, None] = {}
+    for _ in range(20 * most):
+        rest = iter([letters[int(i)] for i in rng.permutation(len(letters))])
+        other = "".join(c if c.isspace() else next(rest) for c in text)
+        if other != text:
+            found.setdefault(other)
+        if len(found) == most:
+            break
+    return tuple(found)
+
+
 def injection_audit(
     pictures: Sequence[npt.NDArray[np.uint8]],
     y: npt.ArrayLike,
@@ -89,7 +107,7 @@ def injection_audit(
         seed: Seed.
 
     Returns:
-        A finding for each word and size: the mean shift towards the word, less that of neutral words.
+        A finding for each word and size: the mean shift towards the word, less that of its shuffled letters.
     """
     labels = np.asarray(y)
     findings = []
@@ -97,30 +115,43 @@ def injection_audit(
         where = [int(i) for i in np.flatnonzero(labels == value)]
         if len(where) < 10:
             continue
-        neutral = (NEUTRAL * (len(word) // len(NEUTRAL) + 1))[: len(word)].strip()
+        orders = shuffled(word, ORDERS, seed)
+        if len(orders) < 3:
+            continue
         corners = [_CORNERS[int(generator("injection", keys[i], seed).integers(4))] for i in where]
         clean = predict([pictures[i] for i in where], where)
         for size in sizes:
-            told, control = (
+            told, *controls = (
                 predict(
-                    [write_on(pictures[i], t, size=size, corner=c) for i, c in zip(where, corners, strict=True)], where
+                    [write_on(pictures[i], some, size=size, corner=c) for i, c in zip(where, corners, strict=True)],
+                    where,
                 )
-                for t in (word, neutral)
+                for some in (word, *orders)
             )
-            shift = sign * (told - control)
+            control = np.stack(controls)
+            shift = sign * (told - control.mean(axis=0))
             interval = bootstrap_mean(shift, resamples=2000, seed=seed, level=level).interval
-            se = float(shift.std(ddof=1)) / len(shift) ** 0.5
-            p = normal_p(float(shift.mean()) / se, two_sided=False) if se > 0 else 1.0
-            flips = {k: float(((v >= threshold) != (clean >= threshold)).mean()) for k, v in
-                     (("written", told), ("neutral", control))}  # fmt: skip
+            p = _one_more(float(sign * told.mean()), sign * control.mean(axis=1))
+            flips = {
+                "written": float(((told >= threshold) != (clean >= threshold)).mean()),
+                "shuffled": float(((control >= threshold) != (clean >= threshold)).mean()),
+            }
             side = "negative" if value == 0 else "positive"
             text = (
                 f'"{word}" written on {side} pictures ({size:.0%} of the height) moves the probability towards it by '
-                f"{shift.mean():+.3f} more than neutral words; {flips['written']:.1%} of decisions flip against "
-                f"{flips['neutral']:.1%}"
+                f"{shift.mean():+.3f} more than its letters shuffled; {flips['written']:.1%} of decisions flip against "
+                f"{flips['shuffled']:.1%}"
             )
             name = f"injection:{'raise' if sign > 0 else 'lower'}:{size:g}"
             findings.append(
                 Finding("injection", name, text, float(shift.mean()), 0.0, interval, len(where), p, details=flips)
             )
     return tuple(findings)
+
+
+def _one_more(value: float, others: npt.NDArray[np.float64]) -> float:
+    """One-sided p-value of "one more draw from the same normal distribution", for large values."""
+    m = len(others)
+    above = value - float(others.mean())
+    spread = max(float(others.std(ddof=1)) * (1 + 1 / m) ** 0.5, 1e-6)  # a model that minds nothing has no spread
+    return float(stdtr(m - 1, -above / spread))

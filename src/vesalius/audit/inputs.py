@@ -14,6 +14,7 @@ from vesalius.audit.corruptions.keys import generator
 from vesalius.cases import Case, Image, Mask
 from vesalius.cases.geometry import Box, Polygon
 from vesalius.errors import BadInputError, UsageError
+from vesalius.io.display import to_display
 
 __all__ = ["GROUP_ATTRIBUTES", "Inputs", "Scorer", "display", "gather", "positive_column"]
 
@@ -181,23 +182,18 @@ def positive_column(model: Scorer, target: str, positive: Any) -> int:
 
 
 def display(image: Image) -> npt.NDArray[np.uint8]:
-    """The picture as uint8 `(H, W)` or `(H, W, 3)`; other types are stretched from their 0.5 to 99.5 percentile.
+    """The picture as a screen shows it (see `io.display`), uint8 `(H, W)`, `(H, W, 1)` or `(H, W, 3)`.
 
     Raises:
         BadInputError: Not a single picture.
     """
-    array = image.pixels()
     if image.kind != "2d":
         raise BadInputError("not a single picture", item=str(image.uri or ""), why=f"it is {image.kind}")
-    if array.ndim == 3 and array.shape[2] not in (1, 3):
-        array = array[:, :, :3] if array.shape[2] == 4 else array[:, :, 0]
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    values = array.astype(np.float64)
-    low, high = np.percentile(values, [0.5, 99.5])
-    scaled = (values - low) / max(float(high - low), 1e-12) * 255
-    out: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return out
+    array = image.pixels()
+    shown = to_display(array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array, image)
+    if shown.ndim == 3 and shown.shape[2] not in (1, 3):
+        shown = shown[:, :, :3] if shown.shape[2] == 4 else shown[:, :, 0]
+    return np.ascontiguousarray(shown)
 
 
 def _groupable(values: list[Any]) -> bool:

@@ -12,7 +12,7 @@ from vesalius.audit.plots import ForestRow, curve, forest, heat, lines
 
 if TYPE_CHECKING:
     from vesalius.audit.finding import Finding
-    from vesalius.audit.run import AuditReport
+    from vesalius.audit.report import AuditReport
 
 __all__ = ["page"]
 
@@ -31,7 +31,7 @@ STYLE = """
   padding:9px 13px; min-width:118px } .card b { display:block; font-size:20px; font-variant-numeric:tabular-nums }
 .card span { font-size:12px; color:var(--soft) } table { border-collapse:collapse; width:100%; font-size:13.5px;
   font-variant-numeric:tabular-nums } th,td { text-align:left; padding:5px 8px; border-bottom:1px solid var(--line);
-  vertical-align:top } th { color:var(--soft); font-weight:600 } td.n { text-align:right; white-space:nowrap }
+  vertical-align:top } th { color:var(--soft); font-weight:600 } td.n,th.n { text-align:right; white-space:nowrap }
 .alarm-row td { color:var(--red); font-weight:600 } .scroll { overflow-x:auto } .two { display:flex; flex-wrap:wrap;
   gap:26px; align-items:flex-start } details { margin:10px 0 } summary { cursor:pointer; color:var(--blue) }
 svg { max-width:100%; height:auto; display:block } svg text { fill:var(--ink); font:12.5px system-ui,sans-serif }
@@ -58,6 +58,29 @@ TITLES = {
     "leakage": "Leakage between splits",
 }
 
+MEASURE_NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier score",
+    "ece": "ECE, 10 bins",
+}
+#: What is left of the image, by the name of the finding.
+PARTS = {
+    "border": "border alone",
+    "mask:full": "whole image",
+    "mask:no-roi": "region removed",
+    "mask:no-box": "region's box removed",
+    "mask:only-roi": "region alone",
+    "mask:only-box": "region's box alone",
+    "mask:outline": "region's outline alone",
+    "mask:no-fixed": "common area removed",
+    "mask:only-fixed": "common area alone",
+}
+
 
 def page(report: AuditReport) -> str:
     """The whole page as text."""
@@ -71,7 +94,11 @@ def page(report: AuditReport) -> str:
         _attributes(report),
         _plain(report, "pairs", "Only a model that looks gets both of a pair right; discrimination 0 is not looking."),
         _prompts(report),
-        _plain(report, "injection", "How far a class name on the picture moves the answer, beyond neutral words."),
+        _plain(
+            report,
+            "injection",
+            "How far a class name on the picture moves the answer, beyond its own letters shuffled.",
+        ),
         _leakage(report),
         _skipped(report),
         _all_findings(report),
@@ -105,7 +132,7 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]], numeric: Sequence[int] = ()) -> str:
-    cells = "".join(f"<th>{_e(h)}</th>" for h in head)
+    cells = "".join(f'<th class="n">{_e(h)}</th>' if i in numeric else f"<th>{_e(h)}</th>" for i, h in enumerate(head))
     body = []
     for row, alarm in rows:
         tds = "".join(f'<td class="n">{_e(c)}</td>' if i in numeric else f"<td>{_e(c)}</td>" for i, c in enumerate(row))
@@ -184,25 +211,24 @@ def _alarms(report: AuditReport) -> str:
     alarms = sorted(report.alarms(), key=lambda f: (f.p_adjusted or 0.0, -abs(f.estimate - f.null)))
     if not alarms:
         return ""
-    return "<h2>Alarms</h2>" + _findings_table(alarms)
+    return "<h2>Alarms</h2>" + _findings_table(alarms, report.level)
 
 
-def _findings_table(findings: Sequence[Finding]) -> str:
-    rows = [
-        (
-            [
-                f.section,
-                f.text,
-                _number(f.estimate),
-                _range(f.interval.low, f.interval.high) if f.interval else "",
-                f"{f.n:,}",
-                _p(f.p_adjusted),
-            ],
-            f.alarm,
-        )
-        for f in findings
-    ]
-    return _table(("section", "finding", "value", "95 % interval", "n", "p (corrected)"), rows, (2, 3, 4, 5))
+def _findings_table(findings: Sequence[Finding], level: float, *, sections: bool = True) -> str:
+    """Findings in rows; columns that would be empty or say one thing throughout are left out."""
+    tested = any(f.p is not None for f in findings)
+    head = [*(["section"] if sections else []), "finding", "value", _interval(level), "n"]
+    rows = []
+    for f in findings:
+        row = [f.section] if sections else []
+        row += [f.text, _number(f.estimate), _range(f.interval.low, f.interval.high) if f.interval else "", f"{f.n:,}"]
+        rows.append((row + ([_p(f.p_adjusted)] if tested else []), f.alarm))
+    first = 2 if sections else 1
+    return _table([*head, *(["p (corrected)"] if tested else [])], rows, range(first, first + 4))
+
+
+def _interval(level: float) -> str:
+    return f"{100 * level:g} % interval"
 
 
 def _title(name: str, note: str) -> str:
@@ -216,10 +242,9 @@ def _performance(report: AuditReport) -> str:
     roc = list(zip([0.0, *data["roc"]["fpr"]], [0.0, *data["roc"]["tpr"]], strict=True))
     reliability = data["reliability"]
     points = list(zip(reliability["predicted"], reliability["observed"], strict=True))
-    names = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece")
     rows = [
-        ([n, _number(report.values[f"performance.{n}"][0]), _range(*report.values[f"performance.{n}"][1:])], False)
-        for n in names
+        ([label, _number(report.values[f"performance.{n}"][0]), _range(*report.values[f"performance.{n}"][1:])], False)
+        for n, label in MEASURE_NAMES.items()
         if f"performance.{n}" in report.values
     ]
     return (
@@ -227,7 +252,7 @@ def _performance(report: AuditReport) -> str:
         + '<div class="two">'
         + curve({"roc": roc}, x="1 - specificity", y="sensitivity", label="ROC curve")
         + curve({"r": points}, x="stated probability", y="observed share", dots=True, label="reliability")
-        + f"<div>{_table(('measure', 'value', '95 % interval'), rows, (1, 2))}</div></div>"
+        + f"<div>{_table(('measure', 'value', _interval(report.level)), rows, (1, 2))}</div></div>"
     )
 
 
@@ -288,7 +313,7 @@ def _shortcuts(report: AuditReport) -> str:
         return ""
     rows = [
         ForestRow(
-            f.name.removeprefix("mask:"),
+            PARTS.get(f.name, f.name),
             f.estimate,
             f.interval.low if f.interval else None,
             f.interval.high if f.interval else None,
@@ -328,7 +353,7 @@ def _robustness(report: AuditReport) -> str:
 
 def _plain(report: AuditReport, section: str, note: str) -> str:
     found = [f for f in report.findings if f.section == section]
-    return _title(section, note) + _findings_table(found) if found else ""
+    return _title(section, note) + _findings_table(found, report.level, sections=False) if found else ""
 
 
 def _attributes(report: AuditReport) -> str:
@@ -355,7 +380,7 @@ def _prompts(report: AuditReport) -> str:
         + ("" if flips is None else f", and two wordings disagree on {flips:.1%} of decisions")
         + "."
     )
-    rows = [([k, _number(v)], k == data["worst"]) for k, v in sorted(data["by_prompt"].items(), key=lambda kv: -kv[1])]
+    rows = [([k, _number(v)], False) for k, v in sorted(data["by_prompt"].items(), key=lambda kv: -kv[1])]
     return _title("prompts", note) + _table(("wording", "AUROC"), rows, (1,))
 
 
@@ -379,7 +404,7 @@ def _skipped(report: AuditReport) -> str:
 
 
 def _all_findings(report: AuditReport) -> str:
-    table = _findings_table(report.findings)
+    table = _findings_table(report.findings, report.level)
     return f"<h2>Everything measured</h2><details><summary>{len(report.findings)} findings</summary>{table}</details>"
 
 

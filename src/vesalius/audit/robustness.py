@@ -155,7 +155,8 @@ def robustness(
     clean = float(point[0])
     if clean >= chance:
         raise BadInputError("robustness means nothing here", why=f"the clean error {clean:.3f} is that of chance")
-    total = np.nanmean([loss_of(drawn, i) for i in range(len(names))], axis=0)
+    # A resample whose clean error is that of chance has no loss for any corruption; it is left out of the interval.
+    total = np.mean([loss_of(drawn, i) for i in range(len(names))], axis=0) if names else np.zeros(len(drawn))
     means = {n: float(mean_of(point, i)) for i, n in enumerate(names)}
     be, rbe, pooled = ({}, {}, None) if baseline is None else published_scores(clean, means, baseline)
     loss = {n: float(loss_of(point, i)) for i, n in enumerate(names)}

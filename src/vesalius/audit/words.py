@@ -77,24 +77,33 @@ def matched_pairs(
         first.setdefault(patients[int(i)], int(i))
     chosen = list(first.values())
     positive = [i for i in chosen if labels[i] == 1]
-    free = [i for i in chosen if labels[i] == 0]
+    free = np.asarray([i for i in chosen if labels[i] == 0], np.intp)
+    columns = {k: _comparable(v) for k, v in attributes.items()}
     out = []
     for i in positive:
-        if not free:
+        if not len(free):
             break
-        alike = {j: tuple(k for k, v in attributes.items() if _same(v[i], v[j])) for j in free}
-        best = max(free, key=lambda j: len(alike[j]))
-        free.remove(best)
-        out.append(Matched(i, best, alike[best]))
+        alike = {k: _same(number, code, i, free) for k, (number, code) in columns.items()}
+        best = int(np.sum(list(alike.values()), axis=0).argmax()) if alike else 0
+        out.append(Matched(i, int(free[best]), tuple(k for k, v in alike.items() if v[best])))
+        free = np.delete(free, best)
     return out
 
 
-def _same(a: Any, b: Any) -> bool:
-    if a is None or b is None or a == "" or b == "":
-        return False
-    if isinstance(a, int | float) and isinstance(b, int | float) and not isinstance(a, bool):
-        return abs(a - b) <= 5
-    return bool(a == b)
+def _comparable(values: Sequence[Any]) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Values as numbers (NaN for what is none) and as codes (-1 for what is missing)."""
+    number = np.asarray(
+        [v if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in values], float
+    )
+    names: dict[Any, int] = {}
+    code = [-1 if v is None or v == "" else names.setdefault(v, len(names)) for v in values]
+    return number, np.asarray(code, np.intp)
+
+
+def _same(number: Floats, code: npt.NDArray[np.intp], i: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Which others agree with case `i`: numbers within five (years of age), all else when equal and known."""
+    near = np.abs(number[others] - number[i]) <= 5
+    return np.asarray(near | ((code[others] == code[i]) & (code[i] >= 0)))
 
 
 def score_pairs(pairs: Sequence[Matched], score: Floats, threshold: float) -> MediConfusion:

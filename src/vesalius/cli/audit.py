@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
     if options.head is not None and options.labels is not None:
         raise UsageError("audit which classifier?", fix="give one of --head and --labels, or neither")
     sections = [s.strip() for s in options.sections.split(",") if s.strip()]
-    cases = open_cases(options.source, options, run, layout=options.layout)
+    cases = _read(open_cases(options.source, options, run, layout=options.layout), options, run, options.target)
     model, cases, threshold, positive = _classifier(options, cases, run)
     extra: dict[str, Any] = {}
     if options.attributes:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
     if options.anatomy:
         extra["anatomy"] = [a.strip() for a in options.anatomy.split(",")]
     if options.train is not None:
-        extra["train"] = open_cases(options.train, options, run)
+        extra["train"] = _read(open_cases(options.train, options, run), options, run)
     report = audit(
         cases,
         model,
@@ -87,7 +87,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     alarms = report.alarms()
     run.say(f"{len(alarms)} alarm(s) at a family-wise error rate of {report.alpha:g}")
     for finding in alarms:
-        run.say(f"  {finding}")
+        p = "" if finding.p_adjusted is None else f" (p {finding.p_adjusted:.2g}, n {finding.n})"
+        run.say(f"  {finding.section}: {finding.text}{p}")
     for section, why in report.skipped.items():
         run.say(f"not run: {section}: {why}")
     for result in report.gate:
@@ -96,6 +97,24 @@ def run(options: argparse.Namespace, run: Run) -> None:
         _, page = report.write(run.out)
         run.say(f"page: {page}")
     report.raise_for_gate()
+
+
+def _read(cases: CaseSet, options: argparse.Namespace, run: Run, target: str = "") -> CaseSet:
+    """The cases with their pixels at hand, read once in bounded child processes (`--workers 0`: when asked for, here).
+
+    With a target, cases that do not know it are left unread: an audit counts them and looks no further.
+    """
+    from vesalius.cases import CaseSet
+    from vesalius.io import decoded, hold
+
+    if options.workers == 0:
+        return cases
+    cases.load()  # the records are gone through three times, and what cannot be read is to be named once
+    known = cases.filter(lambda c: not target or c.label(target) not in (None, -1)).load()
+    run.note(f"reading the images of {len(known)} cases")
+    held = {c.id: c for c in hold(decoded(known, workers=options.workers, on_refused=run.refuse))}
+    refused = set(known.ids()) - set(held)
+    return CaseSet([held.get(c.id, c) for c in cases if c.id not in refused], root=cases.root, name=cases.name)
 
 
 def _classifier(options: argparse.Namespace, cases: CaseSet, run: Run) -> tuple[Any, CaseSet, float, Any]:

@@ -1,4 +1,4 @@
-"""`vesalius classify SRC (--labels A,B | --head DIR)`: probabilities, decisions, evidence, figures against truth."""
+"""`vesalius classify SRC [--labels A,B | --head DIR]`: probabilities, decisions, evidence, figures against truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vesalius.cli.common import Run, add_flags
 from vesalius.errors import UsageError
@@ -17,7 +18,9 @@ from vesalius.errors import UsageError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("source", type=Path, help="a file, a folder, a case set or a data set")
-    parser.add_argument("--labels", help="class names, separated by commas: zero-shot")
+    parser.add_argument(
+        "--labels", help="class names, separated by commas: zero-shot (default: the classes of --model)"
+    )
     parser.add_argument("--head", type=Path, help="folder of a head made by `vesalius fit`")
     parser.add_argument("--modality", help="DICOM code of the images, sharpens the prompts of --labels")
     parser.add_argument("--body-part", help="body part, sharpens the prompts of --labels")
@@ -33,65 +36,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> None:
     """Classify every case; a bad one is named and the rest goes on."""
-    if (options.labels is None) == (options.head is None):
-        raise UsageError("classify with what?", fix="give either --labels or --head")
+    if options.labels is not None and options.head is not None:
+        raise UsageError("classify with which?", fix="give one of --labels and --head, or neither")
+    if options.head is None and (options.operating_point or options.evidence):
+        raise UsageError("--operating-point and --evidence belong to a head", fix="give --head DIR")
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
-    from vesalius.cli.embedding import embedded
+    from vesalius.cli.classifying import method
     from vesalius.cli.sources import open_cases
-    from vesalius.models import load
-    from vesalius.models.heads import Head, target_value
-    from vesalius.models.zeroshot import zero_shot
+    from vesalius.models.heads import target_value
 
-    head = Head.load(options.head) if options.head else None
-    model = load(head.model if head else options.model, device=options.device, online=run.online)
-    run.facts["model"] = {"name": model.name, "fingerprint": model.fingerprint}
-    point, column = None, 0
-    if head is not None:
-        head.require(model)
-        if options.operating_point and options.operating_point not in head.points:
-            known = ", ".join(head.points) or "none"
-            raise UsageError("head has no such operating point", item=options.operating_point, why=f"it has: {known}")
-        name = options.operating_point or next(iter(head.points), None)
-        if name is not None:
-            point = head.points[name]
-            # The point's name ends with the class it is about, where that was said.
-            column = head.column(name.split(" ", 1)[1] if " " in name else None)
-        classes = head.classes
-        predict = head.predict_vectors
-    else:
-        labels = [label.strip() for label in options.labels.split(",") if label.strip()]
-        shot = zero_shot(model, labels, modality=options.modality, body_part=options.body_part)
-        classes, predict = shot.classes, shot.predict_vectors
+    how = method(options, run)
+    head = how.head
     cases = open_cases(options.source, options, run, layout=options.layout)
     results: list[dict[str, Any]] = []
     truth: list[Any] = []
-    sheet: list[tuple[np.ndarray[Any, Any], str]] = []
-    for item in embedded(cases, model, run, workers=options.workers, batch_size=options.batch_size):
-        case, vector = item.case, item.vector
-        row = predict(vector[None])[0]
-        result: dict[str, Any] = {"id": case.id}
+    sheet: list[tuple[npt.NDArray[Any], str]] = []
+    for answer in how.answers(cases):
+        result: dict[str, Any] = {"id": answer.case.id}
         if head is not None and head.task == "regression":
-            result["value"] = float(row[0])
+            result["value"] = float(answer.row[0])
         else:
-            result["probabilities"] = {c: float(p) for c, p in zip(classes, row, strict=True)}
-            result["class"] = classes[int(row.argmax())]
-        if point is not None:
-            result["positive"] = bool(point.apply(row[column]))
+            result["probabilities"] = {c: float(p) for c, p in zip(how.classes, answer.row, strict=True)}
+            result["class"] = how.classes[int(answer.row.argmax())]
+        if how.point is not None:
+            result["positive"] = bool(how.point.apply(answer.row[how.column]))
         if head is not None and options.evidence:
-            near = head.evidence(vector, options.evidence, exclude_group=case.patient)
+            near = head.evidence(answer.vector, options.evidence, exclude_group=answer.case.patient)
             result["evidence"] = [e.to_dict() for e in near]
         results.append(result)
         _say(run, result)
         if options.target:
-            truth.append((target_value(case, options.target), case.group))
+            truth.append((target_value(answer.case, options.target), answer.case.group))
         if options.plot and len(sheet) < 36:
-            sheet.append((item.view, f"{case.id[-24:]}\n{result.get('class', result.get('value'))}"))
-    run.result = {"classes": list(classes), "cases": results}
+            sheet.append((answer.view(), f"{answer.case.id[-24:]}\n{result.get('class', result.get('value'))}"))
+    run.result = {"classes": list(how.classes), "cases": results}
     if options.target:
-        run.result["figures"] = _figures(run, results, truth, classes, options.seed)
+        run.result["figures"] = _figures(run, results, truth, how.classes, options.target, options.seed)
     if run.out is not None:
-        _write(run, results, classes)
+        _write(run, results, how.classes)
         if options.plot and sheet:
             from vesalius.cli.plots import contact_sheet
 
@@ -111,7 +94,7 @@ def _say(run: Run, result: dict[str, Any]) -> None:
 
 
 def _figures(
-    run: Run, results: list[dict[str, Any]], truth: list[Any], classes: tuple[str, ...], seed: int
+    run: Run, results: list[dict[str, Any]], truth: list[Any], classes: tuple[str, ...], target: str, seed: int
 ) -> dict[str, Any]:
     """What the predictions are worth where the truth is known."""
     from vesalius.models.evaluation import evaluate_classes, evaluate_numbers
@@ -122,6 +105,11 @@ def _figures(
         evaluation = evaluate_numbers(y, np.asarray([r["value"] for r, _, _ in known]), [g for _, _, g in known])
     else:
         lower = [c.lower() for c in classes]
+        if len(lower) == 2 and target.lower() in lower:  # a finding and its absence, by name: 1 and 0 in the truth
+            one = lower.index(target.lower())
+            known = [
+                (r, classes[one if str(v) == "1" else 1 - one] if str(v) in ("0", "1") else v, g) for r, v, g in known
+            ]
         usable = [(r, lower.index(str(v).lower()), g) for r, v, g in known if str(v).lower() in lower]
         if len({y for _, y, _ in usable}) < 2:
             raise UsageError(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vesalius.io import deid, display
     from vesalius.io.archive import safe_extract
     from vesalius.io.decode_pool import DecodePool
+    from vesalius.io.holding import decoded, hold
     from vesalius.io.limits import Limits
     from vesalius.io.pixels import read_pixels
     from vesalius.io.reading import read
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 _LAZY = {
     "DecodePool": "vesalius.io.decode_pool",
     "Limits": "vesalius.io.limits",
+    "decoded": "vesalius.io.holding",
     "deid": "",
     "display": "",
+    "hold": "vesalius.io.holding",
     "read": "vesalius.io.reading",
     "read_pixels": "vesalius.io.pixels",
     "safe_extract": "vesalius.io.archive",
 }
 
-__all__ = ["DecodePool", "Limits", "deid", "display", "read", "read_pixels", "safe_extract"]
+__all__ = ["DecodePool", "Limits", "decoded", "deid", "display", "hold", "read", "read_pixels", "safe_extract"]
 
 
 def __getattr__(name: str) -> Any:

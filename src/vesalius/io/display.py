@@ -13,6 +13,8 @@ from vesalius.errors import BadInputError
 AnyArray = npt.NDArray[Any]
 #: Shares of the values below and above which the window ends when the header gives none.
 PERCENTILES = (0.5, 99.5)
+#: What of an image's `meta` says how to show stored values, and so must not outlive them.
+_SHOWS = frozenset({"window", "voi_lut", "voi_function", "photometric", "format"})
 
 
 def to_display(
@@ -65,6 +67,14 @@ def to_rgb(view: AnyArray, item: str = "array") -> AnyArray:
     if view.shape[-1] in (1, 2):
         return np.repeat(view[..., :1], 3, axis=-1)
     return np.ascontiguousarray(view[..., :3])
+
+
+def as_shown(image: Image, picture: npt.NDArray[np.uint8]) -> Image:
+    """The image holding display values in place of stored ones: `to_display` gives them back as they are.
+
+    A window in hounsfield units, or the inversion of MONOCHROME1, would otherwise be applied to them once more.
+    """
+    return image.with_array(picture, meta={k: v for k, v in image.meta.items() if k not in _SHOWS})
 
 
 def _is_colour(array: AnyArray, image: Image | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.cases import Image
+from vesalius.cases import Case, Image
 from vesalius.cases.geometry import Box
 
 FloatArray = npt.NDArray[np.float32]
@@ -82,6 +82,15 @@ class Classifier(Protocol):
 
     def predict_proba(self, images: Sequence[Image]) -> npt.NDArray[np.float64]:
         """`(n, classes)` probabilities."""
+        ...
+
+
+@runtime_checkable
+class CaseClassifier(Classifier, Protocol):
+    """A classifier that reads more of a case than one image: a table, other views."""
+
+    def predict_cases(self, cases: Sequence[Case]) -> npt.NDArray[np.float64]:
+        """`(n, classes)` probabilities of whole cases."""
         ...
 
 

@@ -99,6 +99,11 @@ class SystemModel(ABC):
         """Name for messages and reports."""
         return self.system
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that says which model gave an answer."""
+        return self.weights_hash()
+
     def weights_hash(self) -> str:
         """SHA-256 over configuration and weights: the same for a model in memory and its folder."""
         h = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
@@ -131,8 +136,19 @@ class ClassifierModel(SystemModel):
         """`(n, classes)` probabilities of images."""
 
     def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, classes)` probabilities of each case's first image."""
+        """`(n, classes)` probabilities of each case's first image.
+
+        Raises:
+            BadInputError: A case has no image.
+        """
+        bare = next((case.id for case in cases if not case.images), None)
+        if bare is not None:
+            raise BadInputError("the case has no image", item=bare)
         return self.predict_proba([case.images[0] for case in cases])
+
+    def predict_cases(self, cases: Sequence[Case]) -> Floats:
+        """`(n, classes)` probabilities of whole cases, by `predict`: what `classify` and `audit` ask for."""
+        return self.predict(cases)
 
 
 class System(ABC):

@@ -89,6 +89,8 @@ class BiomedCoOp(System):
     def train(self, cases: Sequence[Case], job: Job, weights: tuple[float, float] = WEIGHTS) -> PromptModel:
         """Learn the context from all cases given (draw the shots first)."""
         kept, y, classes = labelled(cases, job.target, self.name)
+        if classes == ("0", "1"):  # a finding that is there or not: the words are what this learns beside
+            classes = (f"no {job.target}", job.target)
         base = frozen("nano", job.device)
         vectors = base.embed([c.images[0] for c in kept])
         return self.learn(vectors, y, classes, kept[0].images[0].modality, job, weights)

@@ -52,7 +52,7 @@ def metal(image: U8, objects: int, strength: float, rng: np.random.Generator, sc
 
 
 def motion(image: U8, shift: float, share: float, rng: np.random.Generator, scale: float) -> U8:
-    """The patient moves while k-space is filled: a `share` of its lines come from up to `shift` px off."""
+    """The patient moves while k-space is filled: a `share` of its lines come from up to `2 shift` px off."""
     height, width = image.shape[:2]
     lines = np.zeros(height)
     moved = 0

@@ -1,0 +1,21 @@
+"""Section `attributes`: what a linear probe reads off the embedding."""
+
+from __future__ import annotations
+
+from vesalius.audit.context import Context
+from vesalius.audit.shortcuts import attribute_probes
+from vesalius.errors import BadInputError
+
+
+def run(context: Context) -> None:
+    """Describe each attribute's AUROC, folds by patient."""
+    s, inputs = context.settings, context.inputs
+    if not hasattr(context.model, "embed"):
+        raise BadInputError("the model gives no embeddings")
+    if not inputs.attributes:
+        raise BadInputError("the cases have no attributes")
+    found = attribute_probes(context.vectors(), inputs.attributes, patients=inputs.patients, seed=s.seed, level=s.level)
+    context.findings += found
+    for f in found:
+        context.put_finding(f"attributes.{f.name.partition(':')[2]}", f)
+    context.sections["attributes"] = [f.to_dict() for f in found]
