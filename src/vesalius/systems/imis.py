@@ -111,14 +111,14 @@ class Imis(System):
         step = interactive_step(
             model.net, targets, rows, batch=24, rounds=2, correction=correction, odds=odds, device=job.device
         )
-        run_training(model, step, job, steps=250, learning_rate=6e-3, warmup=10, weights={"focal": FOCAL})
+        run_training(model, step, job, steps=200, learning_rate=6e-3, warmup=10, weights={"focal": FOCAL})
         return model
 
     def check(
         self, seed: int, data: Data = "phantom", *, folder: Path | None = None, job: Job | None = None
     ) -> tuple[Claim, ...]:
         """Clicks against clicks, names against wrong names, unseen classes with and without unnamed regions."""
-        n = 420 if job is None or job.steps is None else 16 * job.steps
+        n = 340 if job is None or job.steps is None else 16 * job.steps
         job = Job(seed=seed) if job is None else job
         base: Any = frozen("nano", job.device)
         if data == "real":

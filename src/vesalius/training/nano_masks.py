@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Real sets with masks, and how many slices of a volume are used.
 MASKED = {"chase-db1": 1, "hippocampus": 4, "covid-cc-by": 1}
+#: Share of a batch that comes from each kind of target.
+SHARES = {"phantom": 0.5, "unnamed": 0.2, "chase-db1": 0.1, "hippocampus": 0.1, "covid-cc-by": 0.1}
 #: Real sets without masks: their unnamed regions teach what real texture looks like. Pictures taken of each.
 TEXTURE = {"busi": 60, "isic2017": 80, "nih-cxr14": 80, "brca-m2c": 30, "cbc": 40}
 
@@ -51,8 +54,8 @@ class HeadRecipe:
     """
 
     phantoms: int = 900
-    small: int = 1500
-    large: int = 500
+    small: int = 2000
+    large: int = 700
     batch: int = 16
     learning_rate: float = 4e-3
     seed: int = 0
@@ -93,7 +96,7 @@ def train_masks(
         targets = gather(cases, base, side, unnamed=granules, slices=3, most=10, seed=recipe.seed)
         rows = np.arange(len(targets))
         say(f"{len(targets)} targets in {len(targets.groups)} pictures at {side} px")
-        odds = _odds(targets, frozenset(c.group for c in cases if c.source.dataset in MASKED))
+        odds = _odds(targets, cases)
         step = interactive_step(head, targets, rows, batch=recipe.batch, rounds=3, odds=odds, device=base.device)
         plan = Plan(
             steps=steps, learning_rate=rate, warmup=50, average=0.99, seed=recipe.seed,
@@ -104,12 +107,15 @@ def train_masks(
     return out / FILE
 
 
-def _odds(targets: Targets, real: frozenset[str]) -> npt.NDArray[np.float64]:
-    """Unnamed regions are many and easy, real named ones few: a quarter as often, and six times."""
-    return np.asarray([
-        0.25 if not name else 6.0 if targets.groups[p] in real else 1.0
+def _odds(targets: Targets, cases: Sequence[Case]) -> npt.NDArray[np.float64]:
+    """Chances so that phantoms' named masks, unnamed regions and each real set with masks have their `SHARES`."""
+    sets = {c.group: c.source.dataset for c in cases}
+    kinds = [
+        "unnamed" if not name else kind if (kind := sets[targets.groups[p]]) in MASKED else "phantom"
         for name, p in zip(targets.names, targets.picture, strict=True)
-    ])  # fmt: skip
+    ]
+    number = Counter(kinds)
+    return np.asarray([SHARES[k] / number[k] for k in kinds])
 
 
 def _training_cases(data: Path, held: frozenset[str], recipe: HeadRecipe, side: int) -> list[Case]:
