@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vesalius.systems import catalogue, open_system
-from vesalius.systems.claims import Verdict, read_results, results_file, verdicts
+from vesalius.systems.claims import Verdict, verdicts
+from vesalius.systems.results import read_results, results_file
 
 _HEAD = """\
 # The published systems

@@ -12,7 +12,8 @@ import pytest
 from vesalius.errors import BadInputError, MissingError
 from vesalius.systems import catalogue, find, open_system
 from vesalius.systems.catalogue import MODULES
-from vesalius.systems.claims import Claim, bears_out, paired, read_results, store_results, verdict, verdicts
+from vesalius.systems.claims import Claim, bears_out, paired, verdict, verdicts
+from vesalius.systems.results import read_results, store_results
 
 
 def claim(**changes):

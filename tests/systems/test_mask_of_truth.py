@@ -11,13 +11,15 @@ from vesalius.errors import BadInputError
 from vesalius.nn.random_conv import RandomConv
 from vesalius.systems import open_system
 from vesalius.systems.base import Job
-from vesalius.systems.mask_of_truth import _lungs, _read
+from vesalius.systems.inputs import area
+from vesalius.systems.mask_of_truth import LUNGS
+from vesalius.systems.masking import _features, read_masked
 
 
 def test_lungs_of_a_phantom_cover_a_fair_part_of_the_film():
-    area = _lungs(open_system("mask-of-truth").example(1, 0)[0])
-    assert area.shape == (64, 64)
-    assert 0.1 < area.mean() < 0.6
+    found = area(open_system("mask-of-truth").example(1, 0)[0], LUNGS, 64)
+    assert found.shape == (64, 64)
+    assert 0.1 < found.mean() < 0.6
 
 
 def test_a_box_covers_the_last_row_and_column_of_its_region():
@@ -31,11 +33,11 @@ def test_a_box_covers_the_last_row_and_column_of_its_region():
 def test_a_hole_whose_size_follows_the_label_is_an_alarm_only_without_the_control():
     cases = open_system("mask-of-truth").example(80, 1)
     y = np.arange(80) % 2 == 0
-    found = _read(cases, y, spread=[3 if v else 0 for v in y], modes=("no-roi", "no-fixed"))
+    found = read_masked(cases, LUNGS, y, grow=[3 if v else 0 for v in y], modes=("no-roi", "no-fixed"))
     from vesalius.metrics.classification import auroc
 
-    assert auroc(*found["no-roi"]) > 0.8
-    assert auroc(*found["no-fixed"]) < 0.7
+    assert auroc(*found["no-roi", "no-roi"]) > 0.8
+    assert auroc(*found["no-fixed", "no-fixed"]) < 0.7
 
 
 def test_the_common_area_is_one_for_all():
@@ -57,12 +59,11 @@ def test_random_filters_are_blind_to_brightness_and_fixed_by_their_seed():
 def test_saved_head_equals_the_probe_it_came_from():
     from vesalius.audit.probe import fit_probe
     from vesalius.systems.inputs import pictures
-    from vesalius.systems.mask_of_truth import _features
 
     system = open_system("mask-of-truth")
     cases = system.example(40, 2)
     model = system.train(cases, Job())
-    grey = pictures((c.images[0] for c in cases), 64).mean(1)
+    grey = pictures((c.images[0] for c in cases), 64)
     y = np.asarray([c.label("atelectasis") == 1 for c in cases])
     expected = fit_probe(_features(grey), y, 10.0).predict(_features(grey))
     np.testing.assert_allclose(model.predict(cases)[:, 1], expected, atol=1e-5)

@@ -75,7 +75,7 @@ def test_the_model_is_an_embedder_and_refuses_another_base():
 
 def test_a_case_with_two_findings_has_no_single_class():
     from vesalius.cases.record import Source
-    from vesalius.systems.medimageinsight import class_of
+    from vesalius.systems.films import class_of
 
     source = Source(dataset="phantom")
     assert class_of(Case("a", source=source, labels={"pneumothorax": 1, "atelectasis": 1})) == ""

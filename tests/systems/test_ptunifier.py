@@ -13,7 +13,7 @@ from vesalius.errors import BadInputError
 from vesalius.nn.unified_pair import UnifiedPair
 from vesalius.systems import open_system
 from vesalius.systems.base import Job
-from vesalius.systems.ptunifier import captions
+from vesalius.systems.pair_model import captions
 from vesalius.training.loop import Plan, train_loop
 from vesalius.training.pairs import WEIGHTS, Words, pair_step
 

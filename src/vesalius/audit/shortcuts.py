@@ -32,6 +32,7 @@ __all__ = [
     "brightness_finding",
     "mask_audit",
     "mask_matrix",
+    "mask_scores",
     "occlusion_audit",
     "score_dependence",
 ]
@@ -145,7 +146,7 @@ def mask_audit(
     return tuple(findings)
 
 
-def mask_matrix(
+def mask_scores(
     images: Sequence[npt.NDArray[Any]],
     regions: Sequence[Bools],
     y: npt.ArrayLike,
@@ -156,11 +157,22 @@ def mask_matrix(
     folds: int = 5,
     ridge: float = 1.0,
     seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """Train in each mode, test in each mode: AUROC of a linear probe on frozen features, folds by patient.
+) -> dict[tuple[Mode, Mode], npt.NDArray[np.float64]]:
+    """Train in each mode, test in each mode: out-of-fold scores of a linear probe on frozen features, by patient.
+
+    Args:
+        images: `n` pictures.
+        regions: The organ in each.
+        y: `(n,)` labels 0/1.
+        features: Turns pictures into `(n, d)`.
+        patients: Patient of each picture; None: each its own.
+        modes: What is removed. A mode with the common area is left out where that area is everything.
+        folds: Folds.
+        ridge: Strength of the probe's penalty.
+        seed: Seed of the folds.
 
     Returns:
-        `matrix[train mode][test mode]`, out-of-fold AUROC.
+        `(n,)` scores for each pair of training mode and test mode.
     """
     labels = np.asarray(y, dtype=np.int64)
     fixed = common_area(list(regions))
@@ -172,15 +184,26 @@ def mask_matrix(
         for m in usable
     }
     groups = [str(i) for i in range(len(labels))] if patients is None else [str(p) for p in patients]
-    parts = kfold(groups, [int(v) for v in labels], folds, seed=seed)
+    out = {(a, b): np.empty(len(labels)) for a in usable for b in usable}
+    for train, test in kfold(groups, [int(v) for v in labels], folds, seed=seed):
+        for a in usable:
+            probe = fit_probe(table[a][train], labels[train], ridge)
+            for b in usable:
+                out[a, b][test] = probe.predict(table[b][test])
+    return out
+
+
+def mask_matrix(
+    images: Sequence[npt.NDArray[Any]],
+    regions: Sequence[Bools],
+    y: npt.ArrayLike,
+    features: Callable[[list[npt.NDArray[Any]]], npt.ArrayLike],
+    **how: Any,
+) -> dict[str, dict[str, float]]:
+    """`matrix[train mode][test mode]`: the AUROC of `mask_scores`, which says what the arguments are."""
     out: dict[str, dict[str, float]] = {}
-    for train_mode in usable:
-        scores = {m: np.empty(len(labels)) for m in usable}
-        for train, test in parts:
-            probe = fit_probe(table[train_mode][train], labels[train], ridge)
-            for m in usable:
-                scores[m][test] = probe.predict(table[m][test])
-        out[train_mode] = {m: auroc(labels, s) for m, s in scores.items()}
+    for (a, b), scores in mask_scores(images, regions, y, features, **how).items():
+        out.setdefault(a, {})[b] = auroc(np.asarray(y, dtype=np.int64), scores)
     return out
 
 

@@ -30,7 +30,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
     from vesalius.systems.base import Job
     from vesalius.systems.catalogue import MODULES, catalogue, open_system
-    from vesalius.systems.claims import Claim, store_results, verdicts
+    from vesalius.systems.claims import Claim, verdicts
+    from vesalius.systems.results import store_results
 
     if options.seeds < 1:
         raise UsageError("number is too small", item=f"--seeds {options.seeds}", fix="give 1 or more")

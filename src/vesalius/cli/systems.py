@@ -22,7 +22,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     """List or show."""
     from vesalius.errors import UsageError
     from vesalius.systems.catalogue import catalogue, find
-    from vesalius.systems.claims import read_results, results_file, verdicts
+    from vesalius.systems.claims import verdicts
+    from vesalius.systems.results import read_results, results_file
 
     file = results_file()
     found = verdicts(read_results(file)) if file is not None else []

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vesalius.nn.convnet import conv_stack
+
 
 class ScalarTokens(nn.Module):
     """One token for each number of a table: its own line `w x + b`, so that any of them can be missing.
@@ -95,3 +97,33 @@ class MixingCascade(nn.Module):
             h = torch.where(there[:, None, None], new, h)
             logits[k] = self.answers[k](h.mean(1))
         return torch.stack(logits, 1), torch.stack([m.any(1) for m in known], 1)
+
+
+class TableImageNet(nn.Module):
+    """Image tokens from a few convolutions, one token a number, the cascade (table first, as published)."""
+
+    def __init__(self, features: int, classes: int, dim: int = 64) -> None:
+        super().__init__()
+        self.image = conv_stack(1, (16, 32, dim, dim))
+        self.place = nn.Parameter(torch.randn(16, dim) * 0.02)
+        self.table = ScalarTokens(features, dim)
+        self.cascade = MixingCascade(2, dim, classes)
+
+    def forward(
+        self, pixels: Tensor, values: Tensor, order: Sequence[int] | None = None, zeros: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Logits `(n, 2, classes)` of stages table and image, and which ran.
+
+        Args:
+            pixels: `(n, 1, 64, 64)` in [0, 1]; all NaN where a case has no image.
+            values: `(n, features)` standardised, NaN where missing.
+            order: Order of the stages.
+            zeros: Read missing inputs as zeros instead of skipping them.
+        """
+        seen = ~torch.isnan(pixels[:, 0, 0, :1])
+        picture = self.image(torch.nan_to_num(pixels)).flatten(2).transpose(1, 2) + self.place
+        known = [~torch.isnan(values), seen.expand(-1, picture.shape[1])]
+        if zeros:
+            known = [torch.ones_like(k) for k in known]
+        logits, ran = self.cascade([self.table(values), picture], known, order)
+        return logits, ran

@@ -41,3 +41,22 @@ class RandomConv(nn.Module):
         response = F.conv2d(grey, self.weight, padding="same")
         maps = torch.cat([response.relu(), (-response).relu(), grey], 1)
         return F.adaptive_avg_pool2d(maps, self.grid).flatten(1)
+
+
+class RandomConvClassifier(nn.Module):
+    """The filters and a linear head for two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = RandomConv()
+        self.head = nn.Linear(self.filters.features, 1)
+
+    def read(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, H, W)` or `(n, 1, H, W)` 8-bit values to `(n, features)`."""
+        out: Tensor = self.filters(pixels.float().mean(1, keepdim=True) / 255)
+        return out
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`(n, 2)` logits, the first class's always 0."""
+        z = self.head(self.read(pixels))
+        return torch.cat([torch.zeros_like(z), z], 1)

@@ -23,9 +23,8 @@ from vesalius.models.nano import Nano
 from vesalius.models.probes import fit_probe
 from vesalius.systems.base import Claim, ClassifierModel, Data, Floats, Job, System, SystemModel, run_training
 from vesalius.systems.claims import paired
+from vesalius.systems.films import class_of, single_finding_films
 from vesalius.systems.inputs import base_embedder, frozen, labelled, nano_split, parts, real_set
-from vesalius.systems.medimageinsight import SYSTEM as INSIGHT
-from vesalius.systems.medimageinsight import class_of
 from vesalius.text.prompts import prompt_ensemble
 from vesalius.training.prompt_learning import PromptLearner, draw_shots
 
@@ -84,7 +83,7 @@ class BiomedCoOp(System):
 
     def example(self, n: int, seed: int) -> list[Case]:
         """Chest films with one finding or none."""
-        return [c.replace(labels={**c.labels, "class": Label(class_of(c))}) for c in INSIGHT.example(n, seed)]
+        return [c.replace(labels={**c.labels, "class": Label(class_of(c))}) for c in single_finding_films(n, seed)]
 
     def train(self, cases: Sequence[Case], job: Job, weights: tuple[float, float] = WEIGHTS) -> PromptModel:
         """Learn the context from all cases given (draw the shots first)."""

@@ -1,31 +1,23 @@
-"""What a claim check found, how it is stored, and how several seeds become one verdict. numpy only."""
+"""What a claim check found, and how several seeds become one verdict. numpy only."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from vesalius import __version__
 from vesalius.errors import BadInputError
 from vesalius.metrics.bootstrap import bootstrap_mean
-from vesalius.metrics.inference import delong_paired
+from vesalius.metrics.inference import delong, delong_paired
 from vesalius.metrics.worst_group import group_means, worst_group_difference
 
 Data = Literal["phantom", "real"]
 #: z of a two-sided 95 % interval.
 _Z = 1.959963984540054
-#: The column names of `results/systems.csv`.
-COLUMNS = (
-    "system", "claim", "data", "seed", "n", "ours", "baseline", "margin", "low", "high", "goal", "holds", "seconds",
-    "version",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -196,6 +188,48 @@ def paired_worst_group(
     )
 
 
+def apart(
+    system: str, claim: str, ours: tuple[npt.ArrayLike, npt.ArrayLike], baseline: tuple[npt.ArrayLike, npt.ArrayLike],
+    *, goal: float, seed: int, data: str = "phantom",
+) -> Claim:  # fmt: skip
+    """A claim about two AUROCs on different cases, or on the same ones without using that.
+
+    Their errors are added as if independent, which is wider than the truth where the cases are the same.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        ours: `(n,)` labels 0/1 and scores.
+        baseline: Labels and scores of the other.
+        goal: See `Claim`.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+    """
+    a, b = delong(*ours), delong(*baseline)
+    margin, half, n = a.auc - b.auc, _Z * float(np.hypot(a.se, b.se)), a.positives + a.negatives
+    return Claim(system, claim, a.auc, b.auc, margin, margin - half, margin + half, goal, n, seed, data)
+
+
+def above_chance(
+    system: str, claim: str, found: tuple[npt.ArrayLike, npt.ArrayLike], *, goal: float, seed: int,
+    data: str = "phantom",
+) -> Claim:  # fmt: skip
+    """A claim that an AUROC is above a half, with DeLong's interval.
+
+    Args:
+        system: Name of the system.
+        claim: What is measured.
+        found: `(n,)` labels 0/1 and scores.
+        goal: See `Claim`.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+    """
+    e = delong(*found)
+    low, high = e.interval.low, e.interval.high
+    n = e.positives + e.negatives
+    return Claim(system, claim, e.auc, 0.5, e.auc - 0.5, low - 0.5, high - 0.5, goal, n, seed, data)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Several seeds of one claim, together.
@@ -239,8 +273,9 @@ class Verdict:
 def verdict(claims: Sequence[Claim]) -> Verdict:
     """Combine the seeds of one claim.
 
-    The margin's variance is taken as that of the mean over independent seeds plus the mean variance over cases,
-    `s^2 / k + sum(se_i^2) / k^2`; each seed draws its own test cases, so this errs on the wide side.
+    The margin's variance is that of the mean over seeds, `s^2 / k`, plus that over cases. Phantom seeds draw their own
+    test cases, `sum(se_i^2) / k^2`, which errs on the wide side since `s` has it already. Seeds on a real set may share
+    their test cases, and no number of seeds makes those more: there it is the mean of `se_i^2`, undivided.
 
     Raises:
         BadInputError: The claims are not of one system, claim and data.
@@ -250,7 +285,8 @@ def verdict(claims: Sequence[Claim]) -> Verdict:
     k = len(claims)
     margins = np.asarray([c.margin for c in claims])
     errors = np.asarray([(c.high - c.low) / (2 * _Z) for c in claims])
-    variance = (margins.var(ddof=1) / k if k > 1 else 0.0) + (errors**2).sum() / k**2
+    over_cases = (errors**2).sum() / k**2 if claims[0].data == "phantom" else (errors**2).mean()
+    variance = (margins.var(ddof=1) / k if k > 1 else 0.0) + over_cases
     margin, half = float(margins.mean()), _Z * math.sqrt(variance)
     first = claims[0]
     return Verdict(
@@ -267,65 +303,3 @@ def verdicts(claims: Iterable[Claim]) -> list[Verdict]:
     for c in claims:
         found.setdefault((c.system, c.claim, c.data), []).append(c)
     return [verdict(group) for group in found.values()]
-
-
-def results_file() -> Path | None:
-    """The stored results: beside the source in a checkout, inside the package when installed; None when not there."""
-    here = Path(__file__)
-    for path in (here.parents[3] / "results" / "systems.csv", here.with_name("results.csv")):
-        if path.is_file():
-            return path
-    return None
-
-
-def read_results(path: Path) -> list[Claim]:
-    """The claims of a results file.
-
-    Raises:
-        BadInputError: It is not one.
-    """
-    out = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for line, row in enumerate(csv.DictReader(file), 2):
-            try:
-                numbers = {k: float(row[k]) for k in ("ours", "baseline", "margin", "low", "high", "goal", "seconds")}
-                whole = {k: int(row[k]) for k in ("n", "seed")}
-                out.append(Claim(row["system"], row["claim"], data=row["data"], **numbers, **whole))  # type: ignore[arg-type] # the dicts hold exactly its other fields
-            except (KeyError, TypeError, ValueError) as error:
-                raise BadInputError("cannot read results", item=f"{path}, line {line}", why=str(error)) from error
-    return out
-
-
-def store_results(path: Path, claims: Sequence[Claim]) -> None:
-    """Put claims into a results file; a row of the same system, claim, data and seed is replaced. Atomic."""
-    kept = read_results(path) if path.is_file() else []
-    rows = {(c.system, c.claim, c.data, c.seed): c for c in kept}
-    versions = _versions(path)
-    for c in claims:
-        key = (c.system, c.claim, c.data, c.seed)
-        rows[key], versions[key] = c, __version__
-    # A claim that this version no longer makes about a system and data that were just checked is dropped with it.
-    checked = {(c.system, c.data, c.seed) for c in claims}
-    new = {(c.system, c.claim, c.data, c.seed) for c in claims}
-    rows = {k: c for k, c in rows.items() if k in new or (k[0], k[2], k[3]) not in checked}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for key in sorted(rows):
-            c = rows[key]
-            figures = (f"{v:.4f}" for v in (c.ours, c.baseline, c.margin, c.low, c.high))
-            held = "yes" if c.holds else "no"
-            writer.writerow(
-                [c.system, c.claim, c.data, c.seed, c.n, *figures, f"{c.goal:g}", held, f"{c.seconds:.0f}",
-                 versions.get(key, "")]
-            )  # fmt: skip
-    part.replace(path)
-
-
-def _versions(path: Path) -> dict[tuple[str, str, str, int], str]:
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {(r["system"], r["claim"], r["data"], int(r["seed"])): r["version"] for r in csv.DictReader(file)}

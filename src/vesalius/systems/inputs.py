@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Case, Image, Label, split
-from vesalius.cases.geometry import Box, Point
+from vesalius.cases.geometry import Box, Mask, Point
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
 from vesalius.models.heads import target_value
@@ -30,6 +30,15 @@ def pictures(images: Iterable[Image], side: int) -> npt.NDArray[np.uint8]:
     preprocess = ViewPreprocess(side, side)
     out = [views[len(views) // 2] for views in map(preprocess, images)]
     return np.stack(out) if out else np.zeros((0, 3, side, side), np.uint8)
+
+
+def area(case: Case, labels: Sequence[str], side: int) -> npt.NDArray[np.bool_]:
+    """`(side, side)` where a case's masks with these labels are, squeezed as `pictures` squeezes; empty without any."""
+    masks = [r.geometry.to_array() for r in case.regions if r.label in labels and isinstance(r.geometry, Mask)]
+    if not masks:
+        return np.zeros((side, side), bool)
+    shown = Image(array=(np.any(masks, 0) * 255).astype(np.uint8), modality="DX")
+    return np.asarray(pictures([shown], side)[0, 0] > 127)
 
 
 def require_cases(cases: Sequence[Case], system: str, at_least: int = 1) -> None:
@@ -203,6 +212,11 @@ def labelled(
             fix="name the label with --target",
         )  # fmt: skip
     return [c for c, _ in found], np.asarray([names.index(k) for _, k in found], np.int64), names
+
+
+def present(cases: Sequence[Case], label: str) -> str:
+    """The label's name where some case has it, else "": what a recipe learns when nobody says."""
+    return label if any(label in c.labels for c in cases) else ""
 
 
 def known(cases: Sequence[Case], names: Sequence[str]) -> tuple[list[Case], npt.NDArray[np.int64]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,17 +23,15 @@ from vesalius.cases import Case
 from vesalius.errors import BadInputError
 from vesalius.metrics.intervals import wilson
 from vesalius.metrics.operating import operating_point
-from vesalius.models.embedding import TowerEmbedder
 from vesalius.models.probes import fit_probe
-from vesalius.models.protocols import AnyArray, Embedder, FloatArray
+from vesalius.models.protocols import Embedder, FloatArray
 from vesalius.models.zeroshot import zero_shot
-from vesalius.sources.phantom import Phantom, PhantomConfig
-from vesalius.systems.base import Claim, Data, Floats, Job, System, SystemModel, run_training
+from vesalius.systems.adapted import AdaptedModel
+from vesalius.systems.base import Claim, Data, Job, System, SystemModel, run_training
 from vesalius.systems.claims import paired, paired_auroc
+from vesalius.systems.films import FINDINGS, class_of, single_finding_films
 from vesalius.systems.inputs import (
-    base_embedder,
     frozen,
-    named_class,
     nano_split,
     parts,
     pictures,
@@ -41,72 +39,18 @@ from vesalius.systems.inputs import (
     require_cases,
 )
 from vesalius.text.prompts import prompt_ensemble
-from vesalius.training.two_tower import Aligner, Targets, alignment_step
+from vesalius.training.two_tower import Targets, alignment_step
 
-FINDINGS = ("pleural effusion", "pneumothorax", "cardiomegaly", "atelectasis", "pulmonary edema")
-NORMAL = "no finding"
 #: What counts as positive where a cut-off is chosen.
 DISEASE = frozenset({*FINDINGS, "malignant", "melanoma", "pneumonia"})
 #: Sensitivity that the cut-off is chosen for on validation cases.
 ASKED = 0.90
 
 
-class InsightModel(SystemModel, TowerEmbedder):
+class InsightModel(AdaptedModel):
     """An embedder: the frozen one below it, then the adapters."""
 
     system: ClassVar[str] = "medimageinsight"
-    capabilities: ClassVar[tuple[str, ...]] = ("embed", "text")
-    net: Aligner
-
-    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
-        self.base = base_embedder(config, device)
-        SystemModel.__init__(self, config, device)
-        TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)  # type: ignore[arg-type] # every embedder here has this one
-
-    @property
-    def name(self) -> str:
-        """Name for messages and indexes."""
-        return self.system
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the adapters' weights and the embedder below."""
-        return self.weights_hash()
-
-    @property
-    def scale(self) -> float:
-        """Inverse temperature of the trained softmax."""
-        return float(self.net.scale.detach())
-
-    def build(self) -> Aligner:
-        """Two adapters and a temperature."""
-        return Aligner(self.base.dim, self.base.dim, self.config["dim"])
-
-    @torch.inference_mode()
-    def adapt(self, below: FloatArray) -> FloatArray:
-        """`(n, dim)` unit vectors from those of the embedder below."""
-        out: FloatArray = self.net.image(torch.from_numpy(below).to(self.device)).cpu().numpy()
-        return out
-
-    def _forward_views(self, views: AnyArray) -> FloatArray:
-        return self.adapt(self.base.embed_views([v[None] for v in views]))
-
-    @torch.inference_mode()
-    def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
-        out: FloatArray = self.net.text(torch.from_numpy(self.base.embed_text(texts)).to(self.device)).cpu().numpy()
-        return out
-
-    def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, dim)` vector of each case's first image."""
-        return self.embed([c.images[0] for c in cases]).astype(np.float64)
-
-
-def class_of(case: Case) -> str:
-    """The case's one class: what a real set is about, or the phantom's only finding; "" where it has several."""
-    if case.source.dataset != "phantom":
-        return named_class(case)
-    there = [f for f in FINDINGS if case.label(f) == 1]
-    return there[0] if len(there) == 1 else NORMAL if not there else ""
 
 
 class MedImageInsight(System):
@@ -122,17 +66,7 @@ class MedImageInsight(System):
 
     def example(self, n: int, seed: int) -> list[Case]:
         """Chest films with at most one of five findings."""
-        shares = dict.fromkeys(FINDINGS, 0.2) | dict.fromkeys(("consolidation", "nodule", "mass", "rib fracture"), 0.0)
-        config = PhantomConfig(
-            seed=seed, studies={"chest_film": 1.0}, organs=False, questions=False, degraded=0.0, uncertain=0.0,
-            prevalence=shares,
-        )  # fmt: skip
-        found: list[Case] = []
-        for start in range(0, 20 * n, max(n, 1)):
-            found += [c for c in Phantom(config).cases(n, start=start) if class_of(c)]
-            if len(found) >= n:
-                break
-        return found[:n]
+        return single_finding_films(n, seed)
 
     def train(
         self,

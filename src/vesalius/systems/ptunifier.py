@@ -19,95 +19,23 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.cases import Case, Image
+from vesalius.cases import Case
 from vesalius.errors import BadInputError
-from vesalius.models.embedding import TowerEmbedder
-from vesalius.models.nano import Nano
 from vesalius.models.probes import fit_probe
-from vesalius.models.protocols import AnyArray, FloatArray
-from vesalius.nn.unified_pair import Stand, UnifiedPair
+from vesalius.nn.unified_pair import Stand
 from vesalius.systems.base import Claim, Data, Floats, Job, System, SystemModel, run_training
 from vesalius.systems.claims import paired
-from vesalius.systems.inputs import base_embedder, frozen, nano_split, parts, real_set, require_cases
-from vesalius.systems.medimageinsight import SYSTEM as INSIGHT
-from vesalius.systems.medimageinsight import class_of
-from vesalius.text.prompts import describe
-from vesalius.training.pairs import WEIGHTS, Words, pair_step
+from vesalius.systems.films import class_of, single_finding_films
+from vesalius.systems.inputs import frozen, nano_split, parts, real_set, require_cases
+from vesalius.systems.pair_model import UnifiedModel, captions, image_cells, summaries
+from vesalius.training.pairs import WEIGHTS, pair_step
 
-CELLS, WORDS, STEPS = 4, 32, 240
+STEPS = 240
 SETS = ("busi", "isic2017", "nih-cxr14")
 #: Most cases of one real set in each part, so that a check keeps its time.
 MOST = 250
-
-
-class UnifiedModel(SystemModel, TowerEmbedder):
-    """An embedder whose image and text vectors come from one net, and which also judges pairs."""
-
-    system: ClassVar[str] = "ptunifier"
-    capabilities: ClassVar[tuple[str, ...]] = ("embed", "text")
-    net: UnifiedPair
-
-    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
-        self.base: Nano = base_embedder(config, device)  # type: ignore[assignment] # the one embedder here with cells and words
-        SystemModel.__init__(self, config, device)
-        TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)
-
-    @property
-    def name(self) -> str:
-        """Name for messages and indexes."""
-        return self.system
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the net's weights and the embedder below."""
-        return self.weights_hash()
-
-    def build(self) -> UnifiedPair:
-        """The net for the config."""
-        return UnifiedPair(1280, 384, cells=CELLS**2, words=WORDS, out=self.config["dim"], stand=self.config["stand"])
-
-    def cells(self, images: Sequence[Image]) -> Tensor:
-        """`(n, 16, 1280)` of each image's middle view."""
-        views = [self.base.preprocess(image) for image in images]
-        return _cells(self.base, np.stack([v[len(v) // 2] for v in views]))
-
-    def words(self, texts: Sequence[str]) -> Words:
-        """Word embeddings of texts, cut at the net's length."""
-        return _words(self.base, texts)
-
-    @torch.inference_mode()
-    def _forward_views(self, views: AnyArray) -> FloatArray:
-        return self.net.vector(self.net(_cells(self.base, views))).cpu().numpy()
-
-    @torch.inference_mode()
-    def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
-        w = self.words(texts)
-        return self.net.vector(self.net(words=w.embeddings, real=w.real)).cpu().numpy()
-
-    @torch.inference_mode()
-    def answer(self, image: Image, statements: Sequence[str]) -> Floats:
-        """`(n,)` probabilities of exclusive statements about an image: a closed question, by the matching of pairs."""
-        w = self.words(statements)
-        x = self.cells([image]).expand(len(statements), -1, -1)
-        logits = self.net.match(self.net(x, w.embeddings, w.real)).double()
-        out: Floats = (logits[:, 1] - logits[:, 0]).softmax(0).cpu().numpy()
-        return out
-
-    @torch.inference_mode()
-    def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, 128)` summary of whatever each case has: first image, report, or both."""
-        out = np.empty((len(cases), self.net.match.in_features))
-        for i, case in enumerate(cases):
-            text = "" if case.report is None else case.report.impression or case.report.findings
-            if not (case.images or text):
-                raise BadInputError("case has neither image nor report", item=case.id)
-            w = self.words([text]) if text else None
-            cells = self.cells(case.images[:1]) if case.images else None
-            out[i] = self.net(cells, w and w.embeddings, w and w.real)[0].double().cpu().numpy()
-        return out
 
 
 class PTUnifier(System):
@@ -123,7 +51,7 @@ class PTUnifier(System):
 
     def example(self, n: int, seed: int) -> list[Case]:
         """Chest films with one finding or none, and their reports."""
-        return INSIGHT.example(n, seed)
+        return single_finding_films(n, seed)
 
     def train(
         self, cases: Sequence[Case], job: Job, stand: Stand = "pool", cells: Mapping[str, Tensor] | None = None
@@ -176,7 +104,7 @@ class PTUnifier(System):
         stands: tuple[Stand, ...] = ("pool", "zeros", "static")
         for stand in stands:
             model = self.train(train, job, stand, cells)
-            seen_alone, alone = (_summaries(model, [cells[c.id] for c in cs]) for cs in (train, test))
+            seen_alone, alone = (summaries(model, [cells[c.id] for c in cs]) for cs in (train, test))
             probe[stand] = _probe(seen_alone.double().numpy(), y, alone.double().numpy()) == truth
             with torch.inference_mode():
                 vectors = model.net.vector(alone).numpy()
@@ -193,44 +121,6 @@ class PTUnifier(System):
                 ("first picture found by a text is of its class", first, "static", "chosen - same prompts", 0.02),
             )
         )  # fmt: skip
-
-
-def captions(case: Case) -> list[str]:
-    """What is said of a case: its report's impression, else sentences written from its class; may be none."""
-    if case.report is not None and (text := case.report.impression or case.report.findings):
-        return [text]
-    image, name = case.images[0], str(case.label("class") or class_of(case))
-    return describe(image.modality, image.view or None, image.body_part or None, name) if name else []
-
-
-def image_cells(cases: Sequence[Case], device: str) -> dict[str, Tensor]:
-    """`(16, 1280)` frozen cells of each case's first image, by case id."""
-    base: Any = frozen("nano", device)
-    out: dict[str, Tensor] = {}
-    for start in range(0, len(cases), 8):
-        part = cases[start : start + 8]
-        views = [base.preprocess(c.images[0]) for c in part]
-        rows = _cells(base, np.stack([v[len(v) // 2] for v in views]))
-        out.update(zip([c.id for c in part], rows, strict=True))
-    return out
-
-
-def _cells(base: Nano, views: AnyArray) -> Tensor:
-    tokens = base.patches(views).tokens
-    # Out of inference mode's reach: cells stand in the graph of what is trained on them.
-    return F.adaptive_avg_pool2d(tokens, CELLS).flatten(2).transpose(1, 2).clone()
-
-
-def _words(base: Nano, texts: Sequence[str]) -> Words:
-    ids, mask = base.text_tower.tokens(texts)
-    with torch.no_grad():
-        return Words(base.text_tower.word_embeddings(ids[:, :WORDS]), mask[:, :WORDS].bool())
-
-
-@torch.inference_mode()
-def _summaries(model: UnifiedModel, cells: list[Tensor]) -> Tensor:
-    """`(n, 128)` summaries of images alone."""
-    return torch.cat([model.net(torch.stack(cells[i : i + 64])) for i in range(0, len(cells), 64)])
 
 
 def _probe(x: Floats, y: npt.NDArray[Any], tested: Floats) -> npt.NDArray[Any]:

@@ -21,12 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.cases import Case, Image
-from vesalius.nn.convnet import conv_stack
-from vesalius.nn.mixing import MixingCascade, ScalarTokens
+from vesalius.nn.mixing import TableImageNet
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems.base import Claim, ClassifierModel, Data, Floats, Job, System, SystemModel, run_training
 from vesalius.systems.claims import paired, paired_auroc
-from vesalius.systems.inputs import labelled, parts, pictures
+from vesalius.systems.inputs import labelled, parts, pictures, present
 from vesalius.training.missing import modality_dropout
 
 SIDE = 64
@@ -35,45 +34,15 @@ TABLE = ("age", "ehr_bmi", "ehr_systolic_bp", "ehr_crp", "ehr_creatinine", "ehr_
 Variant = Literal["3mt", "zeros", "complete", "last"]
 
 
-class MixingNet(nn.Module):
-    """Image tokens from a few convolutions, one token a number, the cascade (table first, as published)."""
-
-    def __init__(self, features: int, classes: int, dim: int = 64) -> None:
-        super().__init__()
-        self.image = conv_stack(1, (16, 32, dim, dim))
-        self.place = nn.Parameter(torch.randn(16, dim) * 0.02)
-        self.table = ScalarTokens(features, dim)
-        self.cascade = MixingCascade(2, dim, classes)
-
-    def forward(
-        self, pixels: Tensor, values: Tensor, order: Sequence[int] | None = None, zeros: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Logits `(n, 2, classes)` of stages table and image, and which ran.
-
-        Args:
-            pixels: `(n, 1, SIDE, SIDE)` in [0, 1]; all NaN where a case has no image.
-            values: `(n, features)` standardised, NaN where missing.
-            order: Order of the stages.
-            zeros: Read missing inputs as zeros instead of skipping them.
-        """
-        seen = ~torch.isnan(pixels[:, 0, 0, :1])
-        picture = self.image(torch.nan_to_num(pixels)).flatten(2).transpose(1, 2) + self.place
-        known = [~torch.isnan(values), seen.expand(-1, picture.shape[1])]
-        if zeros:
-            known = [torch.ones_like(k) for k in known]
-        logits, ran = self.cascade([self.table(values), picture], known, order)
-        return logits, ran
-
-
 class ThreeMTModel(ClassifierModel):
     """Takes whatever a case has of image and table."""
 
     system: ClassVar[str] = "3mt"
-    net: MixingNet
+    net: TableImageNet
 
     def build(self) -> nn.Module:
         """The net for the config's table."""
-        return MixingNet(len(self.config["table"]), len(self.config["classes"]))
+        return TableImageNet(len(self.config["table"]), len(self.config["classes"]))
 
     def predict(self, cases: Sequence[Case]) -> Floats:
         """`(n, classes)` probabilities from each case's first image and table; the prevalence where it has neither."""
@@ -168,7 +137,7 @@ class ThreeMT(System):
 
     def train(self, cases: Sequence[Case], job: Job, variant: Variant = "3mt", dropout: float = 0.4) -> ThreeMTModel:
         """Train on images and numbers in `attributes`: the phantom's table, else every number that varies."""
-        target = job.target or (FINDING if any(FINDING in c.labels for c in cases) else "")
+        target = job.target or present(cases, FINDING)
         kept, y, classes = labelled(cases, target, self.name)
         names = [k for k in TABLE if any(k in c.attributes for c in kept)] or sorted(
             k for k in {k for c in kept for k in c.attributes}
