@@ -115,6 +115,15 @@ def test_verdict_by_hand():
     assert v.high == pytest.approx(0.15 + half)
 
 
+def test_more_seeds_do_not_make_more_real_cases():
+    """Seeds on a real set share their test cases: the error over cases stays that of one seed."""
+    one = claim(data="busi")
+    many = verdict([claim(data="busi", seed=s) for s in range(9)])
+    assert many.high - many.low == pytest.approx(one.high - one.low)
+    drawn_anew = verdict([claim(seed=s) for s in range(9)])
+    assert drawn_anew.high - drawn_anew.low == pytest.approx((one.high - one.low) / 3)
+
+
 def test_claims_of_different_systems_do_not_mix():
     with pytest.raises(BadInputError):
         verdict([claim(), claim(system="imis-bench")])
