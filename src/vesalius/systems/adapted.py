@@ -28,16 +28,6 @@ class AdaptedModel(SystemModel, TowerEmbedder):
         TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)  # type: ignore[arg-type] # every embedder here has this one
 
     @property
-    def name(self) -> str:
-        """Name for messages and indexes."""
-        return self.system
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the adapters' weights and the embedder below."""
-        return self.weights_hash()
-
-    @property
     def scale(self) -> float:
         """Inverse temperature of the trained softmax."""
         return float(self.net.scale.detach())

@@ -101,7 +101,7 @@ class SystemModel(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that says which model gave an answer."""
+        """SHA-256 over weights and configuration: which model gave an answer, an index or a kept embedding."""
         return self.weights_hash()
 
     def weights_hash(self) -> str:

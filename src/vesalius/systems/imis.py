@@ -51,11 +51,6 @@ class ImisModel(SystemModel, PromptSegmenter):
         SystemModel.__init__(self, config, device)
         PromptSegmenter.__init__(self, self.base, self.net, config["side"])
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the head's weights and the embedder below."""
-        return self.weights_hash()
-
     def build(self) -> PromptableHead:
         """The decoder."""
         return PromptableHead(self.config["dim"])

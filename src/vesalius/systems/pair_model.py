@@ -38,16 +38,6 @@ class UnifiedModel(SystemModel, TowerEmbedder):
         SystemModel.__init__(self, config, device)
         TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)
 
-    @property
-    def name(self) -> str:
-        """Name for messages and indexes."""
-        return self.system
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the net's weights and the embedder below."""
-        return self.weights_hash()
-
     def build(self) -> UnifiedPair:
         """The net for the config."""
         return UnifiedPair(1280, 384, cells=CELLS**2, words=WORDS, out=self.config["dim"], stand=self.config["stand"])
