@@ -1,0 +1,35 @@
+"""The card says what stands beside the heads, and nothing when there is none."""
+
+from __future__ import annotations
+
+import json
+
+from vesalius.training.nano_heads_card import GROUND_FIGURES, SEGMENT_FIGURES, capabilities_of, heads_section
+
+
+def test_no_heads_no_section(tmp_path):
+    assert heads_section(tmp_path) == []
+    assert capabilities_of(tmp_path) == ()
+
+
+def test_figures_come_with_n_and_interval(tmp_path):
+    row = {"n": 60, "patients": 19, "mean_iou": [0.77, 0.73, 0.81], "accuracy_50": [0.98, 0.94, 1.0], "mean_box": 0.69}
+    held = {
+        "ct": {"all": row, "presence": {"auroc": [0.96, 0.94, 0.98]}},
+        "covid-cc-by": {"all": row},
+        "nih-cxr14": {
+            "pleural effusion": {"n": 138, "present": 12, "auroc": [0.63, 0.45, 0.81]},
+            "nodule": {"n": 138, "present": 1},
+        },
+    }
+    (tmp_path / GROUND_FIGURES).write_text(json.dumps({"phantoms": 5, "real_cases": 3, "held_out": held}))
+    scores = {k: [0.5, 0.4, 0.6] for k in ("name", "box", "click 1", "click 3", "click 5")}
+    (tmp_path / SEGMENT_FIGURES).write_text(
+        json.dumps({"held_out": {"busi: lesion": {"n": 4, "patients": 2, **scores}}})
+    )
+    text = "\n".join(heads_section(tmp_path))
+    assert "| covid-cc-by | 60 (19) | 0.77 [0.73, 0.81] | 0.98 [0.94, 1.00] | 0.69 | not measured |" in text
+    assert text.index("| covid-cc-by") < text.index("| phantom ct")  # real cases first
+    assert "pleural effusion 0.63 [0.45, 0.81] (12 of 138)" in text
+    assert "nodule" not in text  # one case is no figure
+    assert "| busi: lesion | 4 (2) | 0.50 [0.40, 0.60]" in text
