@@ -88,7 +88,7 @@ def _films(findings: Mapping[str, Any]) -> list[str]:
     return [
         f"Findings on held-out real films ({_FILMS}; no boxes, labels mined from reports): AUROC of the score "
         f"{'; '.join(rows)}.",
-        "Where an interval holds 0.5, a score says nothing of that finding on a real film: it was learnt from phantoms.",
+        "Where an interval holds 0.5 a score says nothing of that finding on a real film: phantoms taught it.",
     ]
 
 
