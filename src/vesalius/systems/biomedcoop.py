@@ -1,7 +1,8 @@
 """66 BiomedCoOp: four learned words before the class name, held near what many written prompts say.
 
 Nothing but the context's embeddings is trained. The ablation is CoOp: the same context, cross-entropy alone. The model
-also names classes that it was not trained on (`named`), which is what consistency and distillation are for.
+also names classes that it was not trained on (`named`), which is what consistency and distillation are for. On phantoms
+that part says nothing: nano gives films of three unseen findings one and the same name, with either prompt.
 """
 
 from __future__ import annotations
