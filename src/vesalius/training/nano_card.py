@@ -85,6 +85,10 @@ _LIMITS = """\
 - The long run was cut from 1,300 steps to 1,000 for the sake of time alone, without a look at any figure; it was
   trained once, and this is what came out.
 - Zero-shot probabilities rank but are not calibrated; fit a head for an operating point.
+- Boxes: on drawn CT, MR, OCT and PET they are no tighter than the average box of that name; on real pictures only lungs
+  and blood cells have been measured.
+- Masks by name: real masks taught retinal vessels, hippocampus and lungs. Other names were learnt from phantoms, and on
+  real pictures they can mark something else (`optic disc` marks vessels): give a box or clicks.
 - Melanoma shares are far above those of a clinic; callipers on ultrasound go along with lesions.
 """
 
