@@ -31,8 +31,9 @@ _SEGMENT = """\
 ## Masks for clicks, boxes and names
 
 `{file}`, on the frozen tower at {side} px; trained on phantoms of every study, on real masks, and on
-unnamed regions of real pictures. Mean Dice at the picture's own size on held-out cases, 95 % intervals by bootstrap over
-patients. Each click after the first falls where the mask is wrong. Of a volume, the slice where the structure is largest.
+unnamed regions of real pictures. Mean Dice at the picture's own size on held-out cases, 95 % intervals by bootstrap
+over patients. Each click after the first falls where the mask is wrong. Of a volume, the slice where the structure is
+largest.
 
 | target | n (patients) | name | box | 1 click | 3 clicks | 5 clicks |
 | --- | --- | --- | --- | --- | --- | --- |"""
