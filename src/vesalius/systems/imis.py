@@ -5,9 +5,10 @@ prompt, then clicks from where mask and target differ. Dense unnamed regions (`s
 other. Ours, not published: maps finer than a sixteenth join the upscaling, one optimiser step takes all rounds, earlier
 clicks are kept, names of absent things are answered "not there", and the published unused semantic head is left out.
 
-While this was developed (seed 101, n = 990), a name gave Dice .24 and another name of the same picture .11: far from the
-.3 apart that the card asks for. Names are learnt slower than places; drawing named targets three times as often as
-unnamed ones moved the difference from .07 to .13. Published weights (20 focal) gave empty masks in so short a training.
+While this was developed (seed 101, n = 990), a name gave Dice .24 and another name of the same picture .11: far from
+the .3 apart that the card asks for. Names are learnt slower than places; drawing named targets three times as often as
+unnamed ones moved the difference from .07 to .13. The published weight of the focal loss (20) gave empty masks in so
+short a training.
 """
 
 from __future__ import annotations
