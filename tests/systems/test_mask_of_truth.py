@@ -13,7 +13,7 @@ from vesalius.systems import open_system
 from vesalius.systems.base import Job
 from vesalius.systems.inputs import area
 from vesalius.systems.mask_of_truth import LUNGS
-from vesalius.systems.masking import _features, read_masked
+from vesalius.systems.masking import _features, clear_of_border, read_masked
 
 
 def test_lungs_of_a_phantom_cover_a_fair_part_of_the_film():
@@ -38,6 +38,16 @@ def test_a_hole_whose_size_follows_the_label_is_an_alarm_only_without_the_contro
 
     assert auroc(*found["no-roi", "no-roi"]) > 0.8
     assert auroc(*found["no-fixed", "no-fixed"]) < 0.7
+
+
+def test_organs_that_cover_everything_leave_no_control():
+    cases = open_system("mask-of-truth").example(20, 1)
+    y = np.arange(20) % 2 == 0
+    with pytest.raises(BadInputError, match="cover the whole picture"):
+        read_masked(cases, LUNGS, y, grow=[40] * 20, modes=("no-fixed",))
+    kept = clear_of_border(cases, LUNGS)
+    assert kept
+    assert all(not area(c, LUNGS, 64)[:2].any() for c in kept)
 
 
 def test_the_common_area_is_one_for_all():

@@ -13,8 +13,8 @@ from vesalius.sources.phantom import Phantom, PhantomConfig, Shortcut
 from vesalius.sources.phantom.catalogue import STUDIES
 from vesalius.systems.base import Claim, Data, Job, System
 from vesalius.systems.claims import above_chance, apart
-from vesalius.systems.inputs import area, labelled, present, real_set
-from vesalius.systems.masking import SIDE, FilterModel, read_masked
+from vesalius.systems.inputs import labelled, present, real_set
+from vesalius.systems.masking import SIDE, FilterModel, clear_of_border, read_masked
 
 FINDING, LUNGS, OUT = "atelectasis", ("right lung", "left lung", "lungs"), ("no-fixed", "no-fixed")
 SHARES = {**dict.fromkeys(STUDIES["chest_film"].findings, 0.0), FINDING: 0.5}
@@ -54,7 +54,7 @@ class MaskOfTruth(System):
     ) -> tuple[Claim, ...]:
         """Honest, shortcut and size-leak sets, with and without the control."""
         if data == "real":
-            cases = [c for c in real_set(folder, "covid-cc-by") if area(c, LUNGS, SIDE).any() and c.images[0].view]
+            cases = [c for c in clear_of_border(real_set(folder, "covid-cc-by"), LUNGS) if c.images[0].view]
             found = read_masked(cases, LUNGS, np.asarray([c.images[0].view.startswith("AP") for c in cases]), seed=seed)
             above = partial(above_chance, self.name, goal=0.1, seed=seed, data="covid-cc-by: AP supine or PA")
             names = ("AUROC outside the lungs' common area - 0.5", "AUROC of the lungs' outline alone - 0.5")

@@ -14,6 +14,7 @@ from vesalius.audit.masks import Mode
 from vesalius.audit.probe import fit_probe
 from vesalius.audit.shortcuts import mask_scores
 from vesalius.cases import Case
+from vesalius.errors import BadInputError
 from vesalius.nn.random_conv import RandomConvClassifier
 from vesalius.systems.inputs import area, pictures
 from vesalius.systems.picture_model import PictureModel
@@ -44,6 +45,16 @@ class FilterModel(PictureModel):
         return self
 
 
+def clear_of_border(cases: Sequence[Case], organ: Sequence[str], margin: int = 2) -> list[Case]:
+    """Cases with the organ's mask, and it at least `margin` of `SIDE` pixels away from every border of the picture.
+
+    Organs that are cut off by the border leave the control nothing outside to read.
+    """
+    inner = slice(margin, SIDE - margin)
+    masks = [(c, area(c, organ, SIDE)) for c in cases]
+    return [c for c, m in masks if m.any() and m[inner, inner].sum() == m.sum()]
+
+
 def read_masked(
     cases: Sequence[Case],
     organ: Sequence[str],
@@ -62,6 +73,9 @@ def read_masked(
         grow: Pixels by which each case's mask is grown; the picture stays.
         modes: What is removed (`audit.masks`).
         seed: Seed of the folds.
+
+    Raises:
+        BadInputError: The organs together cover the whole picture, so that the control would see nothing.
     """
     grey = pictures((c.images[0] for c in cases), SIDE).mean(1).astype(np.uint8)
     regions = [area(c, organ, SIDE) for c in cases]
@@ -69,6 +83,11 @@ def read_masked(
         regions = [binary_dilation(r, iterations=g) if g else r for r, g in zip(regions, grow, strict=True)]
     groups = [c.group for c in cases]
     scores = mask_scores(list(grey), regions, y, _features, patients=groups, modes=modes, ridge=RIDGE, seed=seed)
+    if missing := [m for m in modes if (m, m) not in scores]:
+        raise BadInputError(
+            "the control cannot be run", item=", ".join(missing), why="the organs together cover the whole picture",
+            fix="leave out pictures whose organ is cut off by the border",
+        )  # fmt: skip
     return {pair: (y, score) for pair, score in scores.items()}
 
 
