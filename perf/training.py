@@ -11,13 +11,13 @@ from torch import nn
 from perf.timing import row
 from vesalius.training.loop import Plan, train_loop
 
-STEPS = 20
+STEPS = 40
 
 
 def _net() -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 48, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 2)), torch.randn(8, 3, 48, 48)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 2)), torch.randn(20, 3, 48, 48)
 
 
 def _step(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def loop() -> list[dict[str, Any]]:
             optimiser.step()
             optimiser.zero_grad()
 
-    return [row("training loop, 20 steps", ours, bare, peer_name="bare PyTorch loop", goal=0.97, n=STEPS, repeats=9)]
+    return [row("training loop, 40 steps", ours, bare, peer_name="bare PyTorch loop", goal=0.97, n=STEPS, repeats=9)]
 
 
 TOPICS = {"training-loop": loop}
