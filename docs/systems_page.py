@@ -18,7 +18,8 @@ A figure below is a mean over seeds, each with its own cases, split and training
 mechanism is than its ablation, with a 95 % interval over cases and seeds; seeds on a real set share test cases, which
 their number does not narrow. A claim *holds* when the margin reaches its goal and the interval excludes 0; a goal at or
 below 0 is "no worse than by this much", and the interval's lower end must reach it. Nothing was tuned on these seeds.
-*Phantom* are simulated cases, whose truth we know; other names are real sets. Made by
+*Phantom* are simulated cases, whose truth we know; other names are real sets; *s* is the wall time of a seed on one
+core, beside another job on the second. Made by
 `vesalius check all --data both --folder DIR --store results/systems.csv`.
 """
 
