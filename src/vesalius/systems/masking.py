@@ -48,7 +48,9 @@ class FilterModel(PictureModel):
 def clear_of_border(cases: Sequence[Case], organ: Sequence[str], margin: int = 2) -> list[Case]:
     """Cases with the organ's mask, and it at least `margin` of `SIDE` pixels away from every border of the picture.
 
-    Organs that are cut off by the border leave the control nothing outside to read.
+    Organs that are cut off by the border leave the control nothing outside to read: over all 83 films of covid-cc-by
+    the common area is the whole picture, and the first reported figure, .48, was that of black pictures. The films were
+    narrowed after that was seen, and the margin by what it leaves (38 films, a sixth of the picture), not by any AUROC.
     """
     inner = slice(margin, SIDE - margin)
     masks = [(c, area(c, organ, SIDE)) for c in cases]
