@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+from tests.io.dicom_makers import jpeg_lossless
 from vesalius.io import write
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -339,11 +340,13 @@ def compressed(syntax: str) -> Dataset:
     # JPEG 2000 with its usual five levels needs 32 pixels a side.
     array = np.random.default_rng(0).integers(0, 4096, (48, 40)).astype(np.uint16)
     ds = write.secondary_capture(array, modality="CT", uid_seed="hostile")
+    if syntax == "JPEGLosslessSV1":
+        return jpeg_lossless(ds)
     ds.compress(getattr(pydicom.uid, syntax))
     return ds
 
 
-SYNTAXES = ("JPEG2000Lossless", "JPEGLSLossless", "RLELossless")
+SYNTAXES = ("JPEG2000Lossless", "JPEGLSLossless", "RLELossless", "JPEGLosslessSV1")
 for _syntax in SYNTAXES:
 
     def _corrupt_offsets(syntax: str = _syntax) -> bytes:

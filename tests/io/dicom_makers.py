@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,28 @@ def dicom_bytes(ds: pydicom.Dataset) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def jpeg_lossless(ds: pydicom.Dataset, selection_value: int = 1) -> pydicom.Dataset:
+    """The same object with JPEG Lossless pixels (process 14), which GDCM writes and pydicom does not."""
+    import gdcm
+
+    syntax = gdcm.TransferSyntax
+    kind = syntax.JPEGLosslessProcess14_1 if selection_value == 1 else syntax.JPEGLosslessProcess14
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.dcm"
+        path.write_bytes(dicom_bytes(ds))
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(syntax(kind))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+        return pydicom.dcmread(io.BytesIO(path.read_bytes()))
 
 
 def volume_series(n: int = 6, *, gap: float = 2.5, cosines=None, seed: str = "s", step=None) -> list[pydicom.Dataset]:

@@ -12,19 +12,18 @@ import pytest
 from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_modality_lut
 
-from tests.io.dicom_makers import bundled, dicom_bytes
+from tests.io.dicom_makers import bundled, dicom_bytes, jpeg_lossless
 from vesalius.cases import Image
-from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
+from vesalius.errors import BadInputError, UnsafeInputError, VesaliusError
 from vesalius.io import read_pixels, write
-from vesalius.io.dicom_pixels import codestream_size, read_dicom, rescale
+from vesalius.io.dicom_pixels import best_plugin, codestream_size, read_dicom, rescale
 from vesalius.io.limits import Limits
 
 FILES = bundled()
 
 #: Files that must not decode, and what is said instead.
 NOT_READ = {
-    "JPEG-LL.dcm": MissingError, "JPGLosslessP14SV1_1s_1f_8b.dcm": MissingError, "SC_rgb_jpeg_gdcm.dcm": MissingError,
-    "bad_sequence.dcm": MissingError, "JPEG-lossy.dcm": BadInputError, "MR_truncated.dcm": BadInputError,
+    "JPEG-lossy.dcm": BadInputError, "MR_truncated.dcm": BadInputError,
     "JPEG2000-embedded-sequence-delimiter.dcm": UnsafeInputError, "badVR.dcm": BadInputError,
     "emri_small_jpeg_2k_lossless_too_short.dcm": BadInputError, "JPGExtended.dcm": BadInputError,
 }  # fmt: skip
@@ -172,6 +171,36 @@ def test_lossless_round_trip(tmp_path, compression):
     ds.compress(getattr(pydicom.uid, compression))
     (tmp_path / "c.dcm").write_bytes(dicom_bytes(ds))
     np.testing.assert_array_equal(ours(tmp_path / "c.dcm"), array)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("selection_value", [1, 0])
+def test_jpeg_lossless_round_trip(tmp_path, dtype, selection_value):
+    low, high = (-1024, 3072) if dtype is np.int16 else (0, 256 if dtype is np.uint8 else 4096)
+    array = np.random.default_rng(0).integers(low, high, (34, 47)).astype(dtype)
+    ds = jpeg_lossless(write.secondary_capture(array), selection_value)
+    assert "Lossless" in ds.file_meta.TransferSyntaxUID.name
+    (tmp_path / "c.dcm").write_bytes(dicom_bytes(ds))
+    np.testing.assert_array_equal(ours(tmp_path / "c.dcm"), array)
+
+
+def test_jpeg_lossless_colour(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
+    (tmp_path / "c.dcm").write_bytes(dicom_bytes(jpeg_lossless(write.secondary_capture(array))))
+    np.testing.assert_array_equal(ours(tmp_path / "c.dcm"), array)
+
+
+def test_the_decoder_does_not_depend_on_what_else_is_installed():
+    from pydicom.pixels import get_decoder
+
+    for uid, plugin in {
+        pydicom.uid.JPEGBaseline8Bit: "pillow",
+        pydicom.uid.JPEGLosslessSV1: "gdcm",
+        pydicom.uid.JPEGLSLossless: "pyjpegls",
+        pydicom.uid.JPEG2000Lossless: "pylibjpeg",
+        pydicom.uid.RLELossless: "pydicom",
+    }.items():
+        assert best_plugin(get_decoder(uid)) == plugin
 
 
 @pytest.mark.parametrize(("fmt", "ext"), [("JPEG", "jpg"), ("JPEG2000", "jp2")])

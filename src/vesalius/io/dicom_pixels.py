@@ -15,13 +15,16 @@ from vesalius.io.wire import as_error
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.pixels import Decoder
 
 AnyArray = npt.NDArray[Any]
 
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
-_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+#: Syntaxes whose streams must come with their end marker: a decoder may fill what is missing in silence.
+_ENDED = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "")
-#: pydicom plug-ins in the order they are asked; none of them is under the GPL.
+#: pydicom's plug-ins, the best first; none of them is under the GPL. One is chosen by name, so that the values do not
+#: depend on what else is installed.
 _PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow", "gdcm")
 
 
@@ -98,6 +101,7 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
             "DICOM object holds no image", item=item, why="there is no pixel data (is the file cut off?)"
         )
     syntax = str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", ""))
+    plugin = ""
     if not syntax:
         from pydicom.dataset import FileMetaDataset
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -115,20 +119,26 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
             raise MissingError(
                 f"no decoder for {ds.file_meta.TransferSyntaxUID.name}",
                 item=item,
-                fix="install python-gdcm (BSD), or convert the file to another transfer syntax",
+                fix="convert the file to another transfer syntax",
             )
+        plugin = best_plugin(decoder)
         _check_fragments(ds, syntax, n, item, limits)
     one = frames is not None and len(frames) < n
     array: AnyArray
     if one and frames is not None:
-        array = np.stack(list(iter_pixels(ds, indices=frames)))
+        array = np.stack(list(iter_pixels(ds, indices=frames, decoding_plugin=plugin)))
     else:
-        array = pixel_array(ds)
+        array = pixel_array(ds, decoding_plugin=plugin)
         if frames is not None and frames != list(range(n)):
             array = array[frames]
     if array.dtype == bool:
         array = array.astype(np.uint8)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def best_plugin(decoder: Decoder) -> str:
+    """Name of the plug-in that decodes: the first of our order that is there."""
+    return next(p for p in _PLUGINS if p in decoder.available_plugins)
 
 
 def _check_fragments(ds: Dataset, syntax: str, n: int, item: str, limits: Limits) -> None:
@@ -151,7 +161,7 @@ def _check_fragments(ds: Dataset, syntax: str, n: int, item: str, limits: Limits
                     item=item,
                     why=f"{rows} x {columns} in the header, {size[0]} x {size[1]} in the pixels",
                 )
-        if syntax in _JPEG_2000 and b"\xff\xd9" not in frame[-32:]:
+        if syntax in _ENDED and b"\xff\xd9" not in frame[-32:]:
             raise BadInputError("DICOM file is cut off", item=item, why=f"frame {found} of {n} has no end marker")
         if found == n:
             break
