@@ -51,6 +51,14 @@ def read_dicom(
     """
     with quiet():
         ds, _ = load(stream, item, limits, pixels=True)
+        return decode_dataset(ds, item, limits, frames, keep_frames=keep_frames)
+
+
+def decode_dataset(
+    ds: Dataset, item: str, limits: Limits, frames: list[int] | None = None, *, keep_frames: bool = False
+) -> AnyArray:
+    """Modality values of an object that is parsed already; arguments, result and errors as of `read_dicom`."""
+    with quiet():
         try:
             return _decode(ds, item, limits, frames, keep_frames)
         except VesaliusError:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vesalius.errors import MissingError
+from vesalius.io.dicom_pixels import decode_dataset
 from vesalius.io.display import to_display
+from vesalius.io.limits import Limits
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -23,15 +25,13 @@ def text_in_dataset(ds: Dataset) -> int:
 
     Raises:
         MissingError: RapidOCR is not installed.
+        BadInputError: The pixels cannot be decoded.
+        UnsafeInputError: They are over budget.
     """
     engine = _engine()
-    from pydicom.pixels import pixel_array
-
-    array = pixel_array(ds)
     frames = int(ds.get("NumberOfFrames") or 1)
-    stack = array if frames > 1 else array[None]
-    chosen = np.unique(np.linspace(0, len(stack) - 1, FRAMES).astype(int))
-    return sum(text_in_array(stack[i], engine) for i in chosen)
+    chosen = np.unique(np.linspace(0, frames - 1, FRAMES).astype(int)).tolist()
+    return sum(text_in_array(frame, engine) for frame in decode_dataset(ds, "object", Limits(), chosen))
 
 
 def text_in_array(array: np.ndarray[Any, np.dtype[Any]], engine: Any = None) -> int:
@@ -50,10 +50,16 @@ def text_in_array(array: np.ndarray[Any, np.dtype[Any]], engine: Any = None) -> 
 def _engine() -> Any:
     try:
         from rapidocr_onnxruntime import RapidOCR
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            "looking for text in pixels needs RapidOCR",
+            why=f"{error.name} is not installed",
+            fix="install it: pip install 'vesalius[ocr]'",
+        ) from error
     except ImportError as error:
         raise MissingError(
             "looking for text in pixels needs RapidOCR",
-            why="it is not installed",
-            fix="install it: pip install 'vesalius[ocr]'",
+            why=f"it is installed and does not start: {error}",
+            fix="install the system library that it names (often libGL, of OpenCV)",
         ) from error
     return RapidOCR()
