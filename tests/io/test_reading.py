@@ -36,10 +36,11 @@ def folder(tmp_path):
     return root
 
 
-@pytest.mark.parametrize("isolate", [True, False])
-def test_a_mixed_folder(folder, isolate):
+@pytest.mark.parametrize(("workers", "isolate"), [(2, True), (2, False), (0, True)])
+def test_a_mixed_folder(folder, workers, isolate):
     told = []
-    cases = read(folder, workers=2, isolate=isolate, on_refused=lambda item, error: told.append((item, type(error))))
+    note = lambda item, error: told.append((item, type(error)))  # noqa: E731 - short and used once
+    cases = read(folder, workers=workers, isolate=isolate, on_refused=note)
     assert [c.images[0].uri for c in cases] == [
         "array.npy", "brain.nii.gz", "photo.png", "film0", "film1", "ct/f000.dcm",
     ]  # fmt: skip

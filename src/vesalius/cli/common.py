@@ -30,7 +30,12 @@ OUTPUT_SCHEMA = 1
 #: name, argparse settings of the flags that several verbs take.
 FLAGS: dict[str, dict[str, Any]] = {
     "--device": {"default": "auto", "metavar": "DEV", "help": "auto, cpu, cuda:N or mps (default: auto)"},
-    "--workers": {"type": int, "default": None, "metavar": "N", "help": "decoding processes (default: cores)"},
+    "--workers": {
+        "type": int,
+        "default": None,
+        "metavar": "N",
+        "help": "decoding processes (default: cores; 0: none, only for trusted files)",
+    },
     "--batch-size": {"type": int, "default": 32, "metavar": "N", "help": "images in one pass (default: 32)"},
     "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of everything random (default: 0)"},
     "--limit": {"type": int, "default": None, "metavar": "N", "help": "use the first N cases only"},

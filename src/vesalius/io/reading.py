@@ -43,7 +43,7 @@ def read(
 
     Args:
         source: A file, a folder, or several of them.
-        workers: Child processes; None for as many as there are processors, at most 8.
+        workers: Child processes; None for as many as there are processors, at most 8. 0 is `isolate=False`.
         limits: Budgets for each file.
         on_refused: Called with the name and the error of each item that is left out, as it happens.
         isolate: Look at files in child processes with limits on memory and time. False is only for trusted files.
@@ -122,7 +122,7 @@ class _Scan:
         key: bytes,
     ) -> None:
         self._paths, self._root, self._workers, self._limits = paths, root, workers, limits
-        self._on_refused, self._isolate, self._key = on_refused, isolate, key
+        self._on_refused, self._isolate, self._key = on_refused, isolate and workers != 0, key
         self.refused: list[tuple[str, str]] = []
 
     def refuse(self, item: str, error: VesaliusError) -> None:
