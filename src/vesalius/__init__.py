@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from vesalius.io import read
     from vesalius.library import Library
     from vesalius.models import load
-    from vesalius.models.heads import Head, fit
+    from vesalius.models.fitting import fit
+    from vesalius.models.heads import Head
 
 _LAZY = {
     "Case": "vesalius.cases",
@@ -27,7 +28,7 @@ _LAZY = {
     "Image": "vesalius.cases",
     "Library": "vesalius.library",
     "Head": "vesalius.models.heads",
-    "fit": "vesalius.models.heads",
+    "fit": "vesalius.models.fitting",
     "load": "vesalius.models",
     "read": "vesalius.io",
 }

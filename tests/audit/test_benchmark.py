@@ -11,7 +11,8 @@ from vesalius.audit.robustness import Robustness, published_scores
 from vesalius.cases import Case, Image, Label
 from vesalius.errors import BadInputError
 from vesalius.models import load
-from vesalius.models.heads import HeadClassifier, fit
+from vesalius.models.fitting import fit
+from vesalius.models.heads import HeadClassifier
 from vesalius.models.zeroshot import zero_shot
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems import open_system

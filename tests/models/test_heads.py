@@ -13,7 +13,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from vesalius.cases import Case, Image, Label
 from vesalius.errors import BadInputError, MissingError, UsageError, VesaliusError
 from vesalius.models.calibrators import Calibrator, fit_calibrator, probabilities
-from vesalius.models.heads import Head, draw_shots, fit, fit_vectors, guess_task, mean_by_case, target_value
+from vesalius.models.fitting import draw_shots, fit, fit_vectors, guess_task, mean_by_case, target_value
+from vesalius.models.heads import Head
 from vesalius.models.probes import KNN_TAU, Neighbours, fit_probe
 
 

@@ -12,7 +12,7 @@ import pytest
 from vesalius.errors import BadInputError, MissingError
 from vesalius.systems import catalogue, find, open_system
 from vesalius.systems.catalogue import MODULES
-from vesalius.systems.claims import Claim, bears_out, paired, verdict, verdicts
+from vesalius.systems.claims import Claim, bears_out, paired, share_above, verdict, verdicts
 from vesalius.systems.results import read_results, store_results
 
 
@@ -102,6 +102,18 @@ def test_an_error_is_better_when_lower():
 def test_scores_that_do_not_pair_are_refused():
     with pytest.raises(BadInputError, match="do not pair"):
         paired("s", "x", [1.0], [1.0, 2.0], goal=0, seed=0)
+
+
+def test_a_share_that_is_always_right_still_has_a_width():
+    made = share_above("s", "x", np.ones(40), 0.9, seed=0, groups=[str(i // 4) for i in range(40)])
+    # Wilson with ten patients, all right: n / (n + z^2).
+    assert made.low == pytest.approx(10 / (10 + 1.959964**2) - 0.9, abs=1e-6)
+    assert made.high == pytest.approx(0.1)
+    assert made.n == 40
+    assert not made.holds
+    assert share_above("s", "x", np.ones(100), 0.9, seed=0).holds
+    with pytest.raises(BadInputError, match="right or wrong"):
+        share_above("s", "x", [0.5, 1.0], 0.5, seed=0)
 
 
 def test_verdict_by_hand():

@@ -18,7 +18,7 @@ from vesalius.audit.inputs import Scorer, display
 from vesalius.audit.robustness import Robustness, robustness
 from vesalius.cases import Case
 from vesalius.errors import BadInputError
-from vesalius.models.heads import target_value
+from vesalius.models.fitting import target_value
 
 __all__ = ["as_baseline", "benchmark", "published_form", "suite_of"]
 

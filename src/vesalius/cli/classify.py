@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
     from vesalius.cli.classifying import method
     from vesalius.cli.sources import open_cases
-    from vesalius.models.heads import target_value
+    from vesalius.models.fitting import target_value
 
     how = method(options, run)
     head = how.head

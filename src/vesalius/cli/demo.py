@@ -120,7 +120,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
 def _zero_shot(cases: Sequence[Case], library: Library, label: str, words: Mapping[str, str]) -> dict[str, Any]:
     from vesalius.metrics.intervals import wilson
-    from vesalius.models.heads import mean_by_case
+    from vesalius.models.fitting import mean_by_case
     from vesalius.models.zeroshot import zero_shot
 
     known = [c for c in cases if c.id in library and c.label(label) in words]
@@ -144,7 +144,7 @@ def _zero_shot(cases: Sequence[Case], library: Library, label: str, words: Mappi
 
 
 def _fit(cases: Sequence[Case], library: Library, seed: int) -> Any:
-    from vesalius.models.heads import fit_vectors, mean_by_case
+    from vesalius.models.fitting import fit_vectors, mean_by_case
 
     known = [c for c in cases if c.id in library]
     found = library.vectors([c.id for c in known])

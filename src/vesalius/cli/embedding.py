@@ -99,7 +99,7 @@ def _decoded(
 
 
 def _embed(batch: list[tuple[Case, list[npt.NDArray[Any]]]], model: Embedder) -> Iterator[Embedded]:
-    from vesalius.models.heads import mean_by_case
+    from vesalius.models.fitting import mean_by_case
 
     if not batch:
         return

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.cases import Case, Image
-from vesalius.cases.splits import kfold
+from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError, UsageError
 from vesalius.metrics.operating import Cost, OperatingPoint, operating_point
-from vesalius.models.calibrators import CalibrationKind, Calibrator, fit_calibrator
-from vesalius.models.embedding import unit
-from vesalius.models.evaluation import Evaluation, evaluate_classes, evaluate_numbers
+from vesalius.models.calibrators import Calibrator
+from vesalius.models.evaluation import Evaluation
 from vesalius.models.manifest import sha256
-from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind, fit_probe
+from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind
 from vesalius.models.protocols import Embedder
 
 SCHEMA = 1
@@ -268,258 +265,6 @@ class Head:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, SafetensorError) as error:
             raise BadInputError("cannot read head", item=str(path), why=str(error)) from error
-
-
-def fit(
-    cases: Iterable[Case],
-    target: str,
-    *,
-    model: Embedder | str = "nano",
-    task: Task | None = None,
-    kind: ProbeKind | None = None,
-    calibration: CalibrationKind = "temperature",
-    balance: bool = False,
-    shots: int | None = None,
-    folds: int = 5,
-    seed: int = 0,
-) -> Head:
-    """Fit a head on cases' images.
-
-    Args:
-        cases: Cases with images; a case with several is represented by the mean of their vectors.
-        target: A label's name, an attribute's name (`age`), or `modality`, `view`, `body_part` of the first image.
-        model: An embedder or its name.
-        task: Classification or regression; guessed from the values when None.
-        kind: The probe; logistic or ridge by default.
-        calibration: How scores become probabilities.
-        balance: Weigh classes by the inverse of their frequency.
-        shots: Use this many cases of each class at most, drawn by seed.
-        folds: Patient-grouped folds.
-        seed: Seed of folds and shots.
-
-    Returns:
-        The head, with its cross-validated evaluation.
-
-    Raises:
-        BadInputError: Too few usable cases, or one class only.
-        UsageError: The options do not fit together.
-    """
-    from vesalius.models import load
-
-    embedder = load(model) if isinstance(model, str) else model
-    kept = [(case, value) for case in cases if case.images and (value := target_value(case, target)) is not None]
-    if not kept:
-        raise BadInputError(
-            "no case has a usable value of the target", item=target, fix="see the labels with `vesalius data stats`"
-        )
-    chosen = range(len(kept)) if shots is None else draw_shots([v for _, v in kept], shots, seed)
-    kept = [kept[i] for i in chosen]
-    vectors = case_vectors([case for case, _ in kept], embedder)
-    return fit_vectors(
-        vectors,
-        [value for _, value in kept],
-        ids=[case.id for case, _ in kept],
-        groups=[case.group for case, _ in kept],
-        target=target,
-        model=embedder.name,
-        fingerprint=embedder.fingerprint,
-        task=task,
-        kind=kind,
-        calibration=calibration,
-        balance=balance,
-        folds=folds,
-        seed=seed,
-    )
-
-
-def fit_vectors(
-    vectors: npt.NDArray[np.float32],
-    values: Sequence[Value],
-    *,
-    ids: Sequence[str],
-    groups: Sequence[str],
-    target: str,
-    model: str,
-    fingerprint: str,
-    task: Task | None = None,
-    kind: ProbeKind | None = None,
-    calibration: CalibrationKind = "temperature",
-    balance: bool = False,
-    folds: int = 5,
-    seed: int = 0,
-) -> Head:
-    """Fit a head on vectors that exist already (those of a library); arguments as for `fit`."""
-    job = task or guess_task(values)
-    probe_kind: ProbeKind = kind or ("logistic" if job == "classification" else "ridge")
-    if (probe_kind == "ridge") != (job == "regression"):
-        raise UsageError("this probe does not fit the task", item=f"{probe_kind} for {job}")
-    if folds < 2:
-        raise UsageError("held-out figures need two folds", item=f"folds={folds}", fix="use 2 or more")
-    settings = {"balance": balance, "calibration": calibration, "folds": folds, "seed": seed}
-    x = np.asarray(vectors, np.float64)
-    classes: tuple[str, ...] = ()
-    if job == "classification":
-        classes = _class_names(values)
-        values = [class_name(v) for v in values]
-        y: npt.NDArray[Any] = np.asarray([classes.index(v) for v in values])
-        strata: list[Any] = list(values)
-        folds = _possible_folds(values, groups, folds, target)
-    else:
-        if not all(isinstance(v, int | float) for v in values):
-            raise BadInputError(
-                "the target is not a number in every case", item=target, fix="use task='classification'"
-            )
-        y = np.asarray([float(v) for v in values])
-        strata = [None] * len(y)
-        folds = min(folds, len(set(groups)))
-        if folds < 2:
-            raise BadInputError("too few patients to fit a head", item=target, why=f"{len(set(groups))} patient(s)")
-    outputs = max(len(classes), 1)
-    options: dict[str, Any] = {"classes": outputs, "balance": balance, "seed": seed}
-    raw = np.zeros((len(y), outputs))
-    splits = _complete_folds(groups, strata, folds, seed, target)
-    for train, test in splits:
-        fold_groups = [groups[i] for i in train]
-        raw[test] = fit_probe(probe_kind, x[train], y[train], fold_groups, **options).scores(x[test])
-    final = fit_probe(probe_kind, x, y, groups, **options)
-    calibrator, held_out = Calibrator(), raw
-    if job == "classification":
-        calibrator = fit_calibrator(calibration, raw, y)
-        held_out = np.zeros_like(raw)
-        for train, test in splits:  # calibrated by the other folds' held-out scores alone
-            held_out[test] = fit_calibrator(calibration, raw[train], y[train])(raw[test])
-        evaluation = evaluate_classes(y, held_out, classes, groups, seed=seed)
-    else:
-        evaluation = evaluate_numbers(y, raw[:, 0], groups, seed=seed)
-    return Head(
-        target,
-        job,
-        classes,
-        model,
-        fingerprint,
-        probe_kind,
-        final,
-        calibrator,
-        tuple(ids),
-        tuple(groups),
-        tuple(str(v) if job == "classification" else float(v) for v in values),
-        np.asarray(vectors, np.float32),
-        held_out,
-        evaluation,
-        settings=settings,
-    )
-
-
-def case_vectors(cases: Sequence[Case], embedder: Embedder) -> npt.NDArray[np.float32]:
-    """`(n, dim)` unit vectors of cases: the mean of their images' vectors, scaled to length 1 again."""
-    owners = [case.id for case in cases for _ in case.images]
-    vectors = embedder.embed([image for case in cases for image in case.images])
-    return mean_by_case(owners, vectors, [case.id for case in cases])
-
-
-def mean_by_case(
-    owners: Sequence[str], vectors: npt.NDArray[np.float32], ids: Sequence[str]
-) -> npt.NDArray[np.float32]:
-    """`(len(ids), dim)` unit vectors: the mean of each case's image vectors, scaled to length 1.
-
-    Args:
-        owners: Case id of each row of `vectors`.
-        vectors: `(n, dim)` unit vectors, one an image.
-        ids: Cases, in the order wanted.
-    """
-    place = {id: i for i, id in enumerate(ids)}
-    summed = np.zeros((len(ids), vectors.shape[1]), np.float32)
-    np.add.at(summed, [place[owner] for owner in owners], vectors)
-    return unit(summed, "mean of a case's images")
-
-
-def target_value(case: Case, target: str) -> Value | None:
-    """The value a head learns: a label, else an attribute, else a fact of the first image; None when not known.
-
-    A label's -1 (uncertain) counts as not known.
-    """
-    names = {name.lower(): name for name in case.labels}
-    if target.lower() in names:
-        label = case.labels[names[target.lower()]]
-        return None if label.value == -1 and not label.unit else label.value
-    attribute = case.attributes.get(target)
-    if attribute is not None:
-        return attribute
-    if target in ("modality", "view", "body_part") and case.images:
-        return str(getattr(case.images[0], target)) or None
-    return None
-
-
-def guess_task(values: Sequence[Value]) -> Task:
-    """Regression for numbers with more than ten different values, else classification."""
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return "regression" if numbers and len(set(values)) > 10 else "classification"
-
-
-def _class_names(values: Sequence[Value]) -> tuple[str, ...]:
-    """Distinct values as text: numbers in their order, else alphabetical (so absent 0 comes before present 1)."""
-    distinct = set(values)
-    if all(isinstance(v, int | float) for v in distinct):
-        return tuple(class_name(v) for v in sorted(distinct, key=float))
-    return tuple(sorted({class_name(v) for v in distinct}))
-
-
-def class_name(value: Value) -> str:
-    """A class as text; 1 and 1.0 are one class, for JSON does not tell them apart."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _complete_folds(
-    groups: Sequence[str], strata: Sequence[Any], folds: int, seed: int, target: str
-) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """As many folds as asked for, fewer where one would hold all patients of a class and leave none to learn from."""
-    everything = set(strata)
-    for k in range(folds, 1, -1):
-        splits = kfold(groups, strata, k, seed=seed)
-        if all({strata[i] for i in train} == everything for train, _ in splits):
-            return splits
-    raise BadInputError(
-        "too few patients of a class",
-        item=target,
-        why="however patients are divided, one part lacks a class",
-        fix="add cases, leave the class out, or try another seed",
-    )
-
-
-def _possible_folds(values: Sequence[Value], groups: Sequence[str], folds: int, target: str) -> int:
-    """As many folds as the rarest class has patients, at most what was asked for."""
-    patients: dict[str, set[str]] = {}
-    for value, group in zip(values, groups, strict=True):
-        patients.setdefault(class_name(value), set()).add(group)
-    if len(patients) < 2:
-        raise BadInputError(
-            "only one class to learn", item=target, why=f"every usable case is {next(iter(patients))!r}"
-        )
-    fewest = min(patients, key=lambda v: len(patients[v]))
-    possible = min(folds, len(patients[fewest]))
-    if possible < 2:
-        raise BadInputError(
-            "too few patients of a class",
-            item=f"{target} = {fewest}",
-            why=f"{len(patients[fewest])} patient(s); held-out figures need two",
-            fix="add cases, or leave the class out",
-        )
-    return possible
-
-
-def draw_shots(values: Sequence[Value], shots: int, seed: int) -> list[int]:
-    """Indices of at most `shots` cases of each value, drawn by seed, in their order."""
-    if shots < 1:
-        raise UsageError("a head needs cases", item=f"shots={shots}", fix="use 1 or more, or leave it out for all")
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(values))
-    taken: Counter[str] = Counter()
-    out = []
-    for i in order:
-        if taken[class_name(values[i])] < shots:
-            taken[class_name(values[i])] += 1
-            out.append(int(i))
-    return sorted(out)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vesalius.errors import BadInputError
 from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.inference import delong, delong_paired
+from vesalius.metrics.intervals import wilson
 from vesalius.metrics.worst_group import group_means, worst_group_difference
 
 Data = Literal["phantom", "real"]
@@ -116,6 +117,44 @@ def paired(
     return Claim(
         system, claim, float(a.mean()), float(b.mean()), float(difference.mean()), low, high, goal,
         len(a), seed, data, details=details or {},
+    )  # fmt: skip
+
+
+def share_above(
+    system: str,
+    claim: str,
+    right: npt.ArrayLike,
+    wanted: float,
+    *,
+    seed: int,
+    data: str = "phantom",
+    groups: Sequence[str] | None = None,
+    details: dict[str, float] | None = None,
+) -> Claim:
+    """A claim that the share of right cases reaches `wanted`, with Wilson's interval.
+
+    Resampling would give no width where all cases are right. Wilson's n is the number of patients: cases of one patient
+    are seldom independent, and this is the cautious end of what they are worth. A part of a patient is rounded down.
+
+    Args:
+        system: Name of the system.
+        claim: What is compared.
+        right: `(n,)` 0/1 of each test case.
+        wanted: Share that the claim names.
+        seed: Seed of this run.
+        data: `phantom` or the real set's name.
+        groups: Patient of each case; None: each its own.
+        details: More figures.
+    """
+    hits = np.asarray(right, np.float64)
+    if hits.ndim != 1 or not len(hits) or not np.isin(hits, (0, 1)).all():
+        raise BadInputError("a share needs cases that are right or wrong", item=system, why=f"shape {hits.shape}")
+    patients = len(hits) if groups is None else len(set(groups))
+    share = float(hits.mean())
+    interval = wilson(math.floor(share * patients + 1e-9), patients)
+    return Claim(
+        system, claim, share, wanted, share - wanted, interval.low - wanted, interval.high - wanted, 0.0,
+        len(hits), seed, data, details=details or {},
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from vesalius.cases import Case, Image, Label, split
 from vesalius.cases.geometry import Box, Mask, Point
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
-from vesalius.models.heads import target_value
+from vesalius.models.fitting import target_value
 from vesalius.models.preprocess import ViewPreprocess
 from vesalius.models.protocols import Embedder
 from vesalius.models.store import SHIPPED
