@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vesalius.errors import BadInputError
 from vesalius.io import dicom_facts as facts
-from vesalius.io.blob import size_of
+from vesalius.io.blob import Blob, size_of
 from vesalius.io.dicom_parse import EXPLICIT, load, quiet
-from vesalius.io.dicom_values import Getter, first, first_item, nested, tags
+from vesalius.io.dicom_values import Getter, clean, first, first_item, nested, tags
 from vesalius.io.limits import Limits, check_pixels
 
 if TYPE_CHECKING:
@@ -66,7 +67,24 @@ class Header:
     multi: bool
 
 
-def read_header(stream: BinaryIO, item: str, limits: Limits, *, path: str = "", member: str = "") -> Header:
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """One DICOM SEG: masks for an image that other files hold. Identifiers in it stay in memory.
+
+    Args:
+        blob: Where it is.
+        sop: Its own UID.
+        series: UID of the series that it segments; "" where it does not say.
+    """
+
+    blob: Blob
+    sop: str
+    series: str
+
+
+def read_header(
+    stream: BinaryIO, item: str, limits: Limits, *, path: str = "", member: str = ""
+) -> Header | Segmentation:
     """Read one header and check it against the budgets.
 
     Raises:
@@ -78,7 +96,7 @@ def read_header(stream: BinaryIO, item: str, limits: Limits, *, path: str = "", 
         return _header(ds, stream, item, limits, path, member)
 
 
-def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str, member: str) -> Header:
+def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str, member: str) -> Header | Segmentation:
     if len(ds) == 0:
         raise BadInputError("cannot read DICOM", item=item, why="it holds no data element")
     get = Getter(ds)
@@ -87,10 +105,13 @@ def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str,
     if rows is None or columns is None:
         kind = f"it is {modality} without pixels" if modality else "it says no Rows and Columns"
         raise BadInputError("DICOM object holds no image", item=item, why=kind)
-    if modality == "SEG" or get.integer("TotalPixelMatrixColumns"):
-        what = "a segmentation" if modality == "SEG" else "a tiled whole-slide image"
-        fix = "read it into its image's grid with vesalius.io.seg_read.read_seg" if modality == "SEG" else ""
-        raise BadInputError("DICOM object is not read as an image", item=item, why=f"it is {what}", fix=fix)
+    if modality == "SEG":
+        of = first_item(ds, "ReferencedSeriesSequence")
+        series = "" if of is None else _uid(clean(str(of.get("SeriesInstanceUID", ""))))
+        return Segmentation(Blob(Path(path), member, item), _uid(get.text("SOPInstanceUID")), series)
+    if get.integer("TotalPixelMatrixColumns"):
+        why = "it is a tiled whole-slide image"
+        raise BadInputError("DICOM object is not read as an image", item=item, why=why)
     frames, samples = get.integer("NumberOfFrames"), get.integer("SamplesPerPixel") or 1
     frames = 1 if frames is None else frames
     bits = get.integer("BitsAllocated") or 8

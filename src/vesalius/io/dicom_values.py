@@ -77,6 +77,7 @@ _TAGS = [
     "DimensionOrganizationType",
     "TotalPixelMatrixColumns",
     "PatientOrientation",
+    "ReferencedSeriesSequence",
 ]
 
 #: Those of them that are unsigned binary numbers.

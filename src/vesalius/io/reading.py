@@ -6,12 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from vesalius.cases import Case, CaseSet
 from vesalius.cases.caseset import CASES_FILE
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
 from vesalius.io.decode_pool import DecodePool
-from vesalius.io.dicom_header import Header
+from vesalius.io.dicom_header import Header, Segmentation
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pseudonyms import as_key
 from vesalius.io.scanning import CHUNK, Found, Members, Task, scan
@@ -33,7 +34,8 @@ def read(
     """Read whatever is there as cases; pixels stay in their files until `image.pixels()` asks for them.
 
     DICOM files are grouped by series into volumes wherever they lie; one case is one volume, film or loop, and a
-    4-D series is one case with one image for each volume. NIfTI, PNG, JPEG, TIFF, WebP, `.npy`, `.npz`, video and the
+    4-D series is one case with one image for each volume. The masks of a DICOM SEG become regions of the image that it
+    segments, where that is among the files. NIfTI, PNG, JPEG, TIFF, WebP, `.npy`, `.npz`, video and the
     members of zip and tar archives are one case each. A JSON file beside a picture adds to it (see `io.sidecar`).
     Formats are told by content, not by name. Files and folders whose name starts with a dot are passed over.
 
@@ -133,17 +135,27 @@ class _Scan:
 
     def run(self) -> Iterator[Case]:
         """Cases, other files first and DICOM series last, because a series may lie anywhere."""
+        if self._isolate:
+            with DecodePool(self._workers, self._limits) as pool:
+                yield from self._all(pool.map)
+        else:
+            yield from self._all(_here)
+
+    def _all(self, run: Any) -> Iterator[Case]:
+        """As `run`; `run(function, tasks)` gives `(index, result or error)`: a pool's `map`, or `_here`."""
         from vesalius.io.series import cases
 
         function = functools.partial(scan, limits=self._limits, key=self._key)
         headers: list[Header] = []
+        segmentations: list[Segmentation] = []
         seen: dict[str, str] = {}
-        if self._isolate:
-            with DecodePool(self._workers, self._limits) as pool:
-                yield from self._wave(lambda tasks: pool.map(function, tasks), headers, seen)
-        else:
-            yield from self._wave(lambda tasks: _here(function, tasks), headers, seen)
-        for case in cases(headers, self._root, self._key, self._limits, self.refuse):
+        yield from self._wave(functools.partial(run, function), headers, segmentations, seen)
+        found = cases(headers, self._root, self._key, self._limits, self.refuse)
+        if segmentations:
+            from vesalius.io.attaching import attach
+
+            found = attach(found, segmentations, run, self._key, self._limits, self.refuse)
+        for case in found:
             if self._is_new(case, case.id, seen):
                 yield case
 
@@ -151,6 +163,7 @@ class _Scan:
         self,
         run: Callable[[Iterable[Task]], Iterator[tuple[int, list[Found] | VesaliusError]]],
         headers: list[Header],
+        segmentations: list[Segmentation],
         seen: dict[str, str],
     ) -> Iterator[Case]:
         """Look at all files, then at the members of the archives among them."""
@@ -166,6 +179,8 @@ class _Scan:
                 for found in result:
                     if isinstance(found, Header):
                         headers.append(found)
+                    elif isinstance(found, Segmentation):
+                        segmentations.append(found)
                     elif isinstance(found, Case):
                         if self._is_new(found, task.item, seen):
                             yield found
@@ -260,9 +275,7 @@ def _noted(tasks: Iterable[Task], sent: dict[int, Task]) -> Iterator[Task]:
         yield task
 
 
-def _here(
-    function: Callable[[Task], list[Found]], tasks: Iterable[Task]
-) -> Iterator[tuple[int, list[Found] | VesaliusError]]:
+def _here(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
     for n, task in enumerate(tasks):
         try:
             yield n, function(task)

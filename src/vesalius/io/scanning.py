@@ -12,7 +12,7 @@ from vesalius.cases import Case, Image, Label, Report
 from vesalius.errors import BadInputError
 from vesalius.io.archive import bounded, iter_members, list_members
 from vesalius.io.blob import Blob, size_of
-from vesalius.io.dicom_header import Header, read_header
+from vesalius.io.dicom_header import Header, Segmentation, read_header
 from vesalius.io.limits import Limits
 from vesalius.io.pseudonyms import pseudonym
 from vesalius.io.sidecar import read_sidecar
@@ -47,7 +47,7 @@ class Members:
     count: int
 
 
-Found = Case | Header | Members | Packed
+Found = Case | Header | Segmentation | Members | Packed
 
 
 def scan(task: Task, limits: Limits, key: bytes) -> list[Found]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from vesalius.cases import Affine, Image, Region
 from vesalius.cases.geometry import Mask
 from vesalius.errors import BadInputError
-from vesalius.io.blob import open_regular
+from vesalius.io.blob import Blob
 from vesalius.io.dicom_parse import load, quiet
 from vesalius.io.dicom_values import clean, first_item, nested
 from vesalius.io.limits import DEFAULT, Limits, check_pixels
@@ -53,14 +53,18 @@ def read_seg(path: str | os.PathLike[str], image: Image, *, limits: Limits | Non
         BadInputError: Not a SEG, damaged, or of another grid than the image's.
         UnsafeInputError: Over budget.
     """
-    where, limits = Path(path), limits or DEFAULT
-    item = where.name
-    with open_regular(where, item) as stream, quiet():
-        ds, _ = load(stream, item, limits, pixels=True)
+    where = Path(path)
+    return read_seg_blob(Blob(where, item=where.name), image, limits or DEFAULT)
+
+
+def read_seg_blob(blob: Blob, image: Image, limits: Limits) -> list[Region]:
+    """As `read_seg`, of a file or of an archive's member."""
+    with blob.open(limits) as stream, quiet():
+        ds, _ = load(stream, blob.name, limits, pixels=True)
         try:
-            return _regions(ds, image, item, limits)
+            return _regions(ds, image, blob.name, limits)
         except Exception as error:  # a stranger's header fails in a hundred ways
-            raise as_error(error, item, "cannot read DICOM SEG") from error
+            raise as_error(error, blob.name, "cannot read DICOM SEG") from error
 
 
 def _regions(ds: Dataset, image: Image, item: str, limits: Limits) -> list[Region]:
