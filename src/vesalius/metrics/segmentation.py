@@ -205,7 +205,7 @@ def _distances(first: Mask, second: Mask, spacing: Floats) -> tuple[Floats, Floa
         points = [np.argwhere(first) * spacing, np.argwhere(second) * spacing]
         for side in (0, 1):
             if alone[side].any():
-                tree = cKDTree(points[1 - side], leafsize=32, balanced_tree=False)
+                tree = cKDTree(points[1 - side], leafsize=48, compact_nodes=False, balanced_tree=False)
                 out[side][alone[side]] = tree.query(points[side][alone[side]])[0]
         return out[0], out[1], "kd-tree"
     from scipy.ndimage import distance_transform_edt
