@@ -234,3 +234,13 @@ def test_unusable_vectors_are_refused(row):
 
 def test_text_keys_tell_models_and_texts_apart():
     assert len({text_key(f, t) for f in ("a", "b") for t in ("x", "y", "")}) == 6
+
+
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic", "lanczos", "nearest", "box"])
+@pytest.mark.parametrize("fit", ["squeeze", "crop"])
+def test_grey_gives_what_three_equal_channels_give(resample, fit):
+    grey = np.random.default_rng(0).integers(0, 256, (90, 131)).astype(np.uint8)
+    preprocess = ViewPreprocess(48, 40, fit=fit, resample=resample)
+    three = preprocess(Image(array=np.repeat(grey[..., None], 3, -1)))
+    for same in (grey, grey[..., None]):
+        np.testing.assert_array_equal(preprocess(Image(array=same)), three)

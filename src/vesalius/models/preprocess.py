@@ -83,16 +83,22 @@ class ViewPreprocess:
         # A mask as a picture: black and white.
         shown = to_display(array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array, image)
         stack = shown[None] if image.kind == "2d" else shown
-        views = np.stack([self._resize(to_rgb(view, str(image.uri or "array"))) for view in stack]).transpose(
-            0, 3, 1, 2
-        )
+        views = np.stack([self._view(view, str(image.uri or "array")) for view in stack]).transpose(0, 3, 1, 2)
         if self.mean is None or self.std is None:
             return np.ascontiguousarray(views)
         mean, std = (np.asarray(v, np.float32)[None, :, None, None] for v in (self.mean, self.std))
         return (views.astype(np.float32) * np.float32(self.rescale) - mean) / std
 
-    def _resize(self, rgb: AnyArray) -> AnyArray:
-        picture = Pillow.fromarray(rgb)
+    def _view(self, shown: AnyArray, item: str) -> AnyArray:
+        """`(height, width, 3)`; grey is scaled once and then repeated, to the same values for a third of the time."""
+        if shown.ndim == 3 and shown.shape[-1] in (1, 2):
+            shown = shown[..., 0]
+        if shown.ndim != 2:
+            return self._resize(to_rgb(shown, item))
+        return np.repeat(self._resize(np.ascontiguousarray(shown))[..., None], 3, axis=-1)
+
+    def _resize(self, pixels: AnyArray) -> AnyArray:
+        picture = Pillow.fromarray(pixels)
         target = (self.width, self.height)
         if self.fit == "crop":
             short = self.shortest or max(target)
