@@ -379,7 +379,7 @@ for _syntax in SYNTAXES:
         return saved(ds)
 
     INPUTS[f"19 {_syntax} offset table"] = (_corrupt_offsets, EITHER, "")
-    INPUTS[f"19 {_syntax} cut off"] = (_no_end, REFUSED, "")
+    INPUTS[f"19 {_syntax} cut off"] = (_no_end, REFUSED, "cut off")
     INPUTS[f"19 {_syntax} wrong frame count"] = (_frames, REFUSED, "")
     INPUTS[f"19 {_syntax} noise"] = (_noise, EITHER, "")
     INPUTS[f"19 {_syntax} nonsense"] = (_nonsense, REFUSED, "")

@@ -77,7 +77,8 @@ def load(
             stream, stop_before_pixels=not pixels, force=True, specific_tags=None if tags is None else list(tags)
         )
     except Exception as error:
-        raise as_error(error, item, "cannot read DICOM") from error
+        what = "cannot read DICOM (is the file cut off?)" if pixels else "cannot read DICOM"
+        raise as_error(error, item, what) from error
     return found, stream
 
 

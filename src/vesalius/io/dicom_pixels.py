@@ -68,6 +68,10 @@ def decode_dataset(
 
 
 def _decode(ds: Dataset, item: str, limits: Limits, frames: list[int] | None, keep: bool) -> AnyArray:
+    if "Rows" not in ds or "Columns" not in ds:
+        raise BadInputError(
+            "DICOM object holds no image", item=item, why="it says no Rows and Columns (is the file cut off?)"
+        )
     n = int(ds.get("NumberOfFrames") or 1)
     samples = int(ds.get("SamplesPerPixel") or 1)
     bits = int(ds.get("BitsAllocated") or 8)
