@@ -112,6 +112,9 @@ def test_a_share_that_is_always_right_still_has_a_width():
     assert made.n == 40
     assert not made.holds
     assert share_above("s", "x", np.ones(100), 0.9, seed=0).holds
+    some = np.r_[np.ones(90), np.zeros(10)]
+    resampled = paired("s", "x", some, np.full(100, 0.5), goal=0.0, seed=3)
+    assert share_above("s", "x", some, 0.5, seed=3).low == pytest.approx(resampled.low)
     with pytest.raises(BadInputError, match="right or wrong"):
         share_above("s", "x", [0.5, 1.0], 0.5, seed=0)
 

@@ -131,10 +131,10 @@ def share_above(
     groups: Sequence[str] | None = None,
     details: dict[str, float] | None = None,
 ) -> Claim:
-    """A claim that the share of right cases reaches `wanted`, with Wilson's interval.
+    """A claim that the share of right cases reaches `wanted`, with a bootstrap over patients.
 
-    Resampling would give no width where all cases are right. Wilson's n is the number of patients: cases of one patient
-    are seldom independent, and this is the cautious end of what they are worth. A part of a patient is rounded down.
+    Where all cases are right, or all wrong, resampling gives no width: there it is Wilson's interval, with the number
+    of patients as n.
 
     Args:
         system: Name of the system.
@@ -149,9 +149,12 @@ def share_above(
     hits = np.asarray(right, np.float64)
     if hits.ndim != 1 or not len(hits) or not np.isin(hits, (0, 1)).all():
         raise BadInputError("a share needs cases that are right or wrong", item=system, why=f"shape {hits.shape}")
-    patients = len(hits) if groups is None else len(set(groups))
     share = float(hits.mean())
-    interval = wilson(math.floor(share * patients + 1e-9), patients)
+    if share in (0.0, 1.0):
+        patients = len(hits) if groups is None else len(set(groups))
+        interval = wilson(int(share) * patients, patients)
+    else:
+        interval = bootstrap_mean(hits, groups=groups, resamples=2000, seed=seed).interval
     return Claim(
         system, claim, share, wanted, share - wanted, interval.low - wanted, interval.high - wanted, 0.0,
         len(hits), seed, data, details=details or {},
