@@ -19,7 +19,7 @@ from vesalius.models.preprocess import display_view
 from vesalius.models.store import SHIPPED
 from vesalius.nn.grounding import GroundNet
 from vesalius.systems.inputs import frozen
-from vesalius.training.nano_heads import attach
+from vesalius.training.nano_heads_card import record
 
 NET = {"dim": 32, "layers": 1}
 
@@ -46,7 +46,8 @@ def test_nano_grounds_once_its_folder_has_a_head(folder, tmp_path):
     with pytest.raises(MissingError, match="cannot ground"):
         load(f"dir:{without}", device="cpu", can="ground")
     before = Nano(without).fingerprint
-    manifest = attach(folder / "made", without)
+    (without / "made").rename(without / FILE)
+    manifest = record(without)
     assert "ground" in manifest.capabilities
     assert not manifest.problems(without)
     assert manifest.fingerprint == before

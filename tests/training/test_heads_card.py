@@ -33,3 +33,27 @@ def test_figures_come_with_n_and_interval(tmp_path):
     assert "pleural effusion 0.63 [0.45, 0.81] (12 of 138)" in text
     assert "nodule" not in text  # one case is no figure
     assert "| busi: lesion | 4 (2) | 0.50 [0.40, 0.60]" in text
+
+
+def test_a_head_that_was_trained_again_is_recorded(tmp_path):
+    import shutil
+
+    import pytest
+
+    from vesalius.errors import MissingError
+    from vesalius.models.nano import Nano
+    from vesalius.models.nano_segment import FILE, new_head, save_head
+    from vesalius.models.store import SHIPPED
+    from vesalius.training.nano_heads_card import record
+
+    folder = tmp_path / "nano"
+    shutil.copytree(SHIPPED / "nano", folder)
+    save_head(new_head(), folder / FILE, Nano(folder))
+    (folder / "run.json").write_text("{}")  # an earlier command with this --out
+    with pytest.raises(MissingError, match="SHA-256"):
+        Nano(folder)
+    before = Nano(SHIPPED / "nano").fingerprint
+    record(folder)
+    assert Nano(folder).fingerprint == before
+    (folder / "run.json").write_text('{"seed": 1}')  # and the command that trained the head
+    assert callable(Nano(folder).segment)

@@ -89,6 +89,7 @@ def _nano_heads(options: argparse.Namespace, run: Run) -> None:
     from vesalius.models.store import SHIPPED
     from vesalius.training.nano_card import write_card
     from vesalius.training.nano_heads import GroundRecipe, train_ground
+    from vesalius.training.nano_heads_card import record
     from vesalius.training.nano_masks import HeadRecipe, measure_masks, train_masks
 
     masks, boxes = HeadRecipe(seed=options.seed), GroundRecipe()
@@ -106,6 +107,7 @@ def _nano_heads(options: argparse.Namespace, run: Run) -> None:
     if not options.card_only:
         train_masks(options.data, out, masks, device=device, seconds=options.seconds, say=run.note)
         train_ground(out, options.data, out, boxes, device=device, seconds=options.seconds, progress=run.note)
+        record(out)
     run.result = {"segment": measure_masks(options.data, out, masks, device=device)}
     run.say(write_card(out, Manifest.read(out).notes["figures"]))
 

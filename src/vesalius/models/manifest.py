@@ -13,6 +13,8 @@ from typing import Any
 from vesalius.errors import BadInputError, MissingError
 
 MANIFEST = "model.json"
+#: What every command leaves in its `--out`.
+RUN = "run.json"
 SCHEMA = 1
 #: Files larger than this are checked by size when a model is loaded; `vesalius models verify` hashes everything.
 HASH_ON_LOAD = 512 * 2**20
@@ -196,11 +198,14 @@ class Manifest:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name, hash and size of every data file in a folder, for a new manifest."""
+    """Name, hash and size of every data file in a folder, for a new manifest.
+
+    `run.json` is left out: it tells of the command that wrote the folder, and the next command writes another.
+    """
     return {
         p.name: {"sha256": sha256(p), "bytes": p.stat().st_size}
         for p in sorted(folder.iterdir())
-        if p.is_file() and p.name != MANIFEST and not p.name.startswith(".")
+        if p.is_file() and p.name not in (MANIFEST, RUN) and not p.name.startswith(".")
     }
 
 

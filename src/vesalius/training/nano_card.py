@@ -15,13 +15,13 @@ from vesalius.cases import Case
 from vesalius.metrics.bootstrap import bootstrap_difference
 from vesalius.metrics.intervals import wilson
 from vesalius.models.evaluation import RESAMPLES, auroc_measure
-from vesalius.models.manifest import Manifest, describe_files
+from vesalius.models.manifest import Manifest
 from vesalius.models.nano import Nano
 from vesalius.models.probes import fit_probe
 from vesalius.models.zeroshot import zero_shot
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0
 from vesalius.training.nano import Recipe, collect, imagenet
-from vesalius.training.nano_heads_card import capabilities_of, heads_section
+from vesalius.training.nano_heads_card import heads_section, record
 
 Report = Callable[[str], None]
 #: DICOM code to the words a user would type.
@@ -324,8 +324,7 @@ def write_card(folder: Path, figures: Mapping[str, Any]) -> str:
     ]
     text = "\n".join(lines)
     (folder / "card.md").write_text(text, "utf-8")
-    able = ("embed", "text", *capabilities_of(folder))
-    Manifest(**{**vars(manifest), "files": describe_files(folder), "capabilities": able}).write(folder)
+    record(folder)
     return text
 
 

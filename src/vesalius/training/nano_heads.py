@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ import torch
 from vesalius.cases import Case, Mask
 from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.inference import delong
-from vesalius.models.manifest import Manifest, describe_files
 from vesalius.models.nano import Nano
 from vesalius.models.nano_ground import FILE, GroundHead
 from vesalius.nn.grounding import GroundNet
@@ -149,18 +147,6 @@ def train_ground(
     }  # fmt: skip
     (out / "head-ground.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     return figures
-
-
-def attach(head: Path, nano: Path) -> Manifest:
-    """Put a trained head into nano's folder and its manifest; nano's fingerprint stays what it was."""
-    shutil.copyfile(head, nano / FILE)
-    (nano / FILE).chmod(0o644)
-    manifest = Manifest.read(nano)
-    described = {n: f for n, f in describe_files(nano).items() if n in {*manifest.files, FILE}}
-    able = tuple(dict.fromkeys((*manifest.capabilities, "ground")))
-    new = Manifest(**{**vars(manifest), "files": described, "capabilities": able})
-    new.write(nano)
-    return new
 
 
 def measure_ground(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.models import nano_ground, nano_segment
+from vesalius.models.manifest import Manifest, describe_files
 
 #: Files of figures beside the heads.
 GROUND_FIGURES, SEGMENT_FIGURES = "head-ground.json", "head-segment.json"
@@ -42,6 +43,15 @@ largest.
 def capabilities_of(folder: Path) -> tuple[str, ...]:
     """What the heads in a nano folder let it do."""
     return tuple(able for file, able in CAPABILITIES.items() if (folder / file).is_file())
+
+
+def record(folder: Path) -> Manifest:
+    """Bring a nano folder's manifest up to what lies in it: files with their sums, and what the heads let it do."""
+    manifest = Manifest.read(folder)
+    able = ("embed", "text", *capabilities_of(folder))
+    new = Manifest(**{**vars(manifest), "files": describe_files(folder), "capabilities": able})
+    new.write(folder)
+    return new
 
 
 def heads_section(folder: Path) -> list[str]:

@@ -28,7 +28,7 @@ from vesalius.sources.pseudo import granules
 from vesalius.training.clicks import error_clicks, first_click
 from vesalius.training.interactive import FOCAL, Targets, gather, interactive_step
 from vesalius.training.loop import Plan, train_loop
-from vesalius.training.nano_heads_card import SEGMENT_FIGURES
+from vesalius.training.nano_heads_card import SEGMENT_FIGURES, record
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -106,6 +106,7 @@ def train_masks(
         )  # fmt: skip
         train_loop(head, step, plan, seconds=seconds, say=say, device=base.device)
     save_head(head, out / FILE, base)
+    record(out)
     return out / FILE
 
 
