@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.io.dicom_makers import bundled, dicom_bytes, jpeg_lossless
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, UnsafeInputError, VesaliusError
 from vesalius.io import read_pixels, write
-from vesalius.io.dicom_pixels import best_plugin, codestream_size, read_dicom, rescale
+from vesalius.io.dicom_pixels import codestream_size, read_dicom, rescale
 from vesalius.io.limits import Limits
 
 FILES = bundled()
@@ -190,17 +191,46 @@ def test_jpeg_lossless_colour(tmp_path):
     np.testing.assert_array_equal(ours(tmp_path / "c.dcm"), array)
 
 
-def test_the_decoder_does_not_depend_on_what_else_is_installed():
-    from pydicom.pixels import get_decoder
+#: SHA-256 of the little-endian pixels as imagecodecs' jpegsof3_decode gives them, which shares no code with GDCM.
+JPEGSOF3 = {
+    "JPEG-LL.dcm": "a6e9d32143339d3f5748b5520aa4e6c6ffb3550b6f71fdf17bdb2ebb44bc2611",
+    "JPGLosslessP14SV1_1s_1f_8b.dcm": "36e27e4f1e87a7d50407463323ddc3736736ecff35eb4e4a4c1b74646938835d",
+    "SC_rgb_jpeg_gdcm.dcm": "169e619557b12114a7f0be8602026e9abb3d5045804311736ec14cecb026aca9",
+}
 
-    for uid, plugin in {
-        pydicom.uid.JPEGBaseline8Bit: "pillow",
-        pydicom.uid.JPEGLosslessSV1: "gdcm",
-        pydicom.uid.JPEGLSLossless: "pyjpegls",
-        pydicom.uid.JPEG2000Lossless: "pylibjpeg",
-        pydicom.uid.RLELossless: "pydicom",
-    }.items():
-        assert best_plugin(get_decoder(uid)) == plugin
+
+@pytest.mark.parametrize("name", JPEGSOF3)
+def test_jpeg_lossless_of_others_is_what_another_decoder_gives(name):
+    path = next((p for p in FILES if p.name == name), None)
+    if path is None:
+        pytest.skip(f"pydicom-data did not bring {name}")
+    with path.open("rb") as stream, warnings.catch_warnings(action="ignore"):
+        stored = read_dicom(stream, name, Limits())
+    assert hashlib.sha256(stored.astype(stored.dtype.newbyteorder("<")).tobytes()).hexdigest() == JPEGSOF3[name]
+
+
+def test_one_decoder_for_each_compression_whatever_is_installed(monkeypatch):
+    """Plug-ins that stand before ours in pydicom's own order must never be asked."""
+    from pydicom.pixels.decoders import base
+
+    path = next(p for p in FILES if p.name == "SC_rgb_jpeg.dcm")
+    expected = ours(path)
+
+    def wrong(*_):
+        raise AssertionError("another decoder was asked")
+
+    decoder = base.get_decoder(pydicom.uid.JPEGBaseline8Bit)
+    monkeypatch.setitem(decoder._available, "pylibjpeg", wrong)
+    monkeypatch.setitem(decoder._available, "gdcm", wrong)
+    np.testing.assert_array_equal(ours(path), expected)
+
+
+def test_a_compression_that_is_not_read_says_what_to_do():
+    path = next((p for p in FILES if p.name == "JPGExtended.dcm"), None)
+    if path is None:
+        pytest.skip("pydicom-data did not bring JPGExtended.dcm")
+    with pytest.raises(BadInputError, match=r"12-bit JPEG Extended.*[Cc]onvert"):
+        ours(path)
 
 
 @pytest.mark.parametrize(("fmt", "ext"), [("JPEG", "jpg"), ("JPEG2000", "jp2")])

@@ -39,7 +39,10 @@ def folder(tmp_path):
 @pytest.mark.parametrize(("workers", "isolate"), [(2, True), (2, False), (0, True)])
 def test_a_mixed_folder(folder, workers, isolate):
     told = []
-    note = lambda item, error: told.append((item, type(error)))  # noqa: E731 - short and used once
+
+    def note(item, error):
+        told.append((item, type(error)))
+
     cases = read(folder, workers=workers, isolate=isolate, on_refused=note)
     assert [c.images[0].uri for c in cases] == [
         "array.npy", "brain.nii.gz", "photo.png", "film0", "film1", "ct/f000.dcm",

@@ -7,6 +7,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vesalius.cases import Case, Image, Region
 from vesalius.errors import BadInputError, VesaliusError
@@ -15,8 +16,7 @@ from vesalius.io.dicom_header import Segmentation
 from vesalius.io.limits import Limits
 from vesalius.io.pseudonyms import pseudonym
 from vesalius.io.seg_read import read_seg_blob
-
-Refuse = Callable[[str, VesaliusError], None]
+from vesalius.io.series import Refuse, without_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +51,31 @@ def attach(
         limits: Budgets of each file.
         refuse: Called with the name of each SEG that is left out, and why.
     """
-    of_series: dict[str, list[int]] = defaultdict(list)
+    of_series: dict[object, list[int]] = defaultdict(list)
     for n, case in enumerate(cases):
-        of_series[str(case.attributes.get("series", ""))].append(n)
+        of_series[case.attributes.get("series")].append(n)
     tasks: list[SegTask] = []
     owners: list[list[tuple[int, int]]] = []
-    seen: set[str] = set()
-    for seg in found:
-        name = seg.blob.name
-        places = [
-            (n, i)
-            for n in (of_series.get(pseudonym("series", seg.series, key), []) if seg.series else [])
-            for i in range(len(cases[n].images))
-        ]
-        if seg.sop and seg.sop in seen:
-            refuse(name, BadInputError("SOP Instance UID is used twice", item=name, why="another SEG has the same"))
-        elif not places:
+    for seg in without_copies(found, limits, refuse):
+        series = pseudonym("series", seg.series, key)
+        places = [(n, i) for n in of_series[series] if seg.series for i in range(len(cases[n].images))]
+        if places:
+            blob = Blob(Path(seg.path), seg.member, seg.item)
+            tasks.append(SegTask(blob, tuple(cases[n].images[i] for n, i in places)))
+            owners.append(places)
+        else:
             why = "the series that it segments is not among these files" if seg.series else "it names no series"
             fix = "read the image beside it, or bring both together with vesalius.io.seg_read.read_seg"
-            refuse(name, BadInputError("DICOM SEG has no image here", item=name, why=why, fix=fix))
-        else:
-            tasks.append(SegTask(seg.blob, tuple(cases[n].images[i] for n, i in places)))
-            owners.append(places)
-        seen.add(seg.sop)
+            refuse(seg.item, BadInputError("DICOM SEG has no image here", item=seg.item, why=why, fix=fix))
     out = list(cases)
     for index, result in run(functools.partial(read_onto_first, limits=limits), tasks):
         if isinstance(result, VesaliusError):
             refuse(tasks[index].item, result)
             continue
-        for region in result:
-            n, i = owners[index][region.image]
-            out[n] = out[n].replace(regions=(*out[n].regions, dataclasses.replace(region, image=i)))
+        if result:
+            n, i = owners[index][result[0].image]
+            more = (dataclasses.replace(region, image=i) for region in result)
+            out[n] = out[n].replace(regions=(*out[n].regions, *more))
     return out
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vesalius.errors import BadInputError
 from vesalius.io import dicom_facts as facts
-from vesalius.io.blob import Blob, size_of
+from vesalius.io.blob import size_of
 from vesalius.io.dicom_parse import EXPLICIT, load, quiet
 from vesalius.io.dicom_values import Getter, clean, first, first_item, nested, tags
 from vesalius.io.limits import Limits, check_pixels
@@ -72,12 +71,16 @@ class Segmentation:
     """One DICOM SEG: masks for an image that other files hold. Identifiers in it stay in memory.
 
     Args:
-        blob: Where it is.
+        item: What messages call it.
+        path: Where it is.
+        member: Name inside the archive at `path`, or "".
         sop: Its own UID.
         series: UID of the series that it segments; "" where it does not say.
     """
 
-    blob: Blob
+    item: str
+    path: str
+    member: str
     sop: str
     series: str
 
@@ -108,7 +111,7 @@ def _header(ds: Dataset, stream: BinaryIO, item: str, limits: Limits, path: str,
     if modality == "SEG":
         of = first_item(ds, "ReferencedSeriesSequence")
         series = "" if of is None else _uid(clean(str(of.get("SeriesInstanceUID", ""))))
-        return Segmentation(Blob(Path(path), member, item), _uid(get.text("SOPInstanceUID")), series)
+        return Segmentation(item, path, member, _uid(get.text("SOPInstanceUID")), series)
     if get.integer("TotalPixelMatrixColumns"):
         why = "it is a tiled whole-slide image"
         raise BadInputError("DICOM object is not read as an image", item=item, why=why)

@@ -15,7 +15,6 @@ from vesalius.io.wire import as_error
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.pixels import Decoder
 
 AnyArray = npt.NDArray[Any]
 
@@ -23,9 +22,23 @@ _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL
 #: Syntaxes whose streams must come with their end marker: a decoder may fill what is missing in silence.
 _ENDED = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "")
-#: pydicom's plug-ins, the best first; none of them is under the GPL. One is chosen by name, so that the values do not
-#: depend on what else is installed.
-_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow", "gdcm")
+#: Transfer syntax to the one plug-in of pydicom that decodes it here, all of them dependencies and none under the GPL:
+#: the values do not depend on what else is installed.
+_PLUGINS = {
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, of 8 bits
+    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.70": "gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",  # high-throughput JPEG 2000
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+}
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def read_dicom(
@@ -106,7 +119,7 @@ def _check_meaning(ds: Dataset, item: str, bits: int) -> None:
 
 def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | None) -> AnyArray:
     """Stored values through pydicom's decoders, YBR converted to RGB."""
-    from pydicom.pixels import get_decoder, iter_pixels, pixel_array
+    from pydicom.pixels import iter_pixels, pixel_array
 
     if not any(k in ds for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise BadInputError(
@@ -123,17 +136,7 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
             ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     elif syntax not in _NATIVE:
-        try:
-            decoder = get_decoder(ds.file_meta.TransferSyntaxUID)
-        except NotImplementedError as error:
-            raise BadInputError("DICOM compression is not known", item=item, why=syntax) from error
-        if not decoder.is_available:
-            raise MissingError(
-                f"no decoder for {ds.file_meta.TransferSyntaxUID.name}",
-                item=item,
-                fix="convert the file to another transfer syntax",
-            )
-        plugin = best_plugin(decoder)
+        plugin = _plugin(ds, syntax, item)
         _check_fragments(ds, syntax, n, item, limits)
     one = frames is not None and len(frames) < n
     array: AnyArray
@@ -148,9 +151,27 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def best_plugin(decoder: Decoder) -> str:
-    """Name of the plug-in that decodes: the first of our order that is there."""
-    return next(p for p in _PLUGINS if p in decoder.available_plugins)
+def _plugin(ds: Dataset, syntax: str, item: str) -> str:
+    """Name of the plug-in that decodes a compressed object.
+
+    Raises:
+        BadInputError: The compression is not known, or of a form that is not read.
+        MissingError: The plug-in does not work here.
+    """
+    from pydicom.pixels import get_decoder
+
+    convert = "convert the file to another transfer syntax, with DCMTK's dcmdjpeg for example"
+    if syntax not in _PLUGINS:
+        raise BadInputError("DICOM compression is not read", item=item, why=syntax, fix=convert)
+    if syntax == _JPEG_EXTENDED and int(ds.get("BitsStored") or 8) > 8:
+        raise BadInputError("DICOM compression is not read", item=item, why="it is 12-bit JPEG Extended", fix=convert)
+    plugin = _PLUGINS[syntax]
+    if plugin not in get_decoder(ds.file_meta.TransferSyntaxUID).available_plugins:
+        name = ds.file_meta.TransferSyntaxUID.name
+        raise MissingError(
+            f"no decoder for {name}", item=item, why=f"{plugin} does not work here", fix="install vesalius again"
+        )
+    return plugin
 
 
 def _check_fragments(ds: Dataset, syntax: str, n: int, item: str, limits: Limits) -> None:

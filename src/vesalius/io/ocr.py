@@ -31,7 +31,7 @@ def text_in_dataset(ds: Dataset) -> int:
     engine = _engine()
     frames = int(ds.get("NumberOfFrames") or 1)
     chosen = np.unique(np.linspace(0, frames - 1, FRAMES).astype(int)).tolist()
-    return sum(text_in_array(frame, engine) for frame in decode_dataset(ds, "object", Limits(), chosen))
+    return sum(text_in_array(frame, engine) for frame in decode_dataset(ds, "", Limits(), chosen))
 
 
 def text_in_array(array: np.ndarray[Any, np.dtype[Any]], engine: Any = None) -> int:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from vesalius.cases import Affine, Case, Image, Source
 from vesalius.errors import BadInputError, VesaliusError
 from vesalius.io.blob import Blob
-from vesalius.io.dicom_header import Header
+from vesalius.io.dicom_header import Header, Segmentation
 from vesalius.io.limits import Limits
 from vesalius.io.pseudonyms import pseudonym
 from vesalius.io.stacking import Slice, Stack, stacks
@@ -60,6 +60,7 @@ _LOOPS = frozenset(["US", "IVUS", "XA", "RF", "ES", "XC", "GM", "DMS"])
 _TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 
 Refuse = Callable[[str, VesaliusError], None]
+_File = TypeVar("_File", Header, Segmentation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def cases(headers: Iterable[Header], root: Path | None, key: bytes, limits: Limi
     """
     context = _Context(root, key, limits, refuse)
     groups: dict[str, list[Header]] = defaultdict(list)
-    for header in _without_copies(headers, context):
+    for header in without_copies(headers, limits, refuse):
         groups[header.series or f"\0{header.item}"].append(header)
     out: list[Case] = []
     for group in groups.values():
@@ -90,22 +91,23 @@ def cases(headers: Iterable[Header], root: Path | None, key: bytes, limits: Limi
     return out
 
 
-def _without_copies(headers: Iterable[Header], context: _Context) -> Iterable[Header]:
-    seen: dict[str, Header] = {}
-    for header in headers:
-        first = seen.setdefault(header.sop, header) if header.sop else header
-        if first is header:
-            yield header
+def without_copies(found: Iterable[_File], limits: Limits, refuse: Refuse) -> Iterator[_File]:
+    """The first file of each SOP Instance UID; others are refused, which says whether they are the same file."""
+    seen: dict[str, _File] = {}
+    for file in found:
+        first = seen.setdefault(file.sop, file) if file.sop else file
+        if first is file:
+            yield file
             continue
-        same = _digest(first, context.limits) == _digest(header, context.limits)
+        same = _digest(first, limits) == _digest(file, limits)
         why = f"the same file as {first.item}" if same else f"{first.item} has the same UID and other content"
         fix = "" if same else "find out which of the two is right and remove the other"
-        context.refuse(header.item, BadInputError("SOP Instance UID is used twice", item=header.item, why=why, fix=fix))
+        refuse(file.item, BadInputError("SOP Instance UID is used twice", item=file.item, why=why, fix=fix))
 
 
-def _digest(header: Header, limits: Limits) -> str:
+def _digest(file: Header | Segmentation, limits: Limits) -> str:
     try:
-        with Blob(Path(header.path), header.member, header.item).open(limits) as stream:
+        with Blob(Path(file.path), file.member, file.item).open(limits) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type] # a BinaryIO reads
     except (OSError, VesaliusError):
         return ""
