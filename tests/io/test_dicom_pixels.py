@@ -217,7 +217,7 @@ def test_one_decoder_for_each_compression_whatever_is_installed(monkeypatch):
     expected = ours(path)
 
     def wrong(*_):
-        raise AssertionError("another decoder was asked")
+        return bytes(expected.size)  # black; an error would only send pydicom on to the next plug-in
 
     decoder = base.get_decoder(pydicom.uid.JPEGBaseline8Bit)
     monkeypatch.setitem(decoder._available, "pylibjpeg", wrong)
