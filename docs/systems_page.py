@@ -20,7 +20,8 @@ their number does not narrow. A claim *holds* when the margin reaches its goal a
 below 0 is "no worse than by this much", and the interval's lower end must reach it. Recipes were
 developed on other seeds, with two exceptions that were changed after reported seeds had been seen: MedImageInsight's
 votes and the films of Mask of truth; their modules say how. Where a claim ends in a number (`- 0.90`), that number
-stands in place of an ablation; an interval of no width there means that every case was right, not that it is certain.
+stands in place of an ablation; where every case was right, MedRPG's intervals are Wilson's over patients, and an
+interval of no width (MedMNIST-C's) means no certainty.
 *Phantom* are simulated cases, whose truth we know; other names are real sets; *s* is the wall time of a seed on one
 core, beside another job on the second. Made by
 `vesalius check all --data both --folder DIR --store results/systems.csv`.

@@ -7,6 +7,9 @@ learned from phrases that are not (`nn.grounding`). No picture is mirrored: the 
 
 A run here has a thirtieth of the published number of steps, in which a weight that rises to 0.05 leaves the region
 logits at chance; it rises to 0.5 instead. The ablation is the same net trained without TaCo.
+
+What is reported depends on the frozen tower: on another training of nano, which does not ship, phantom seed 0 came to
+heed no side at all (no box of 1,211 moved) and lost .18 of IoU to its ablation, while seeds 1 and 2 were as reported.
 """
 
 from __future__ import annotations
