@@ -9,21 +9,23 @@ from typing import Any
 
 from vesalius.metrics.registry import all_metrics
 
+
+def _in(room: str, modules: str) -> tuple[str, ...]:
+    return tuple(f"{room}.{module}" for module in modules.split())
+
+
 #: Heading to the modules whose public functions stand under it.
 ROOMS = {
-    "Intervals, tests and sample sizes": ("metrics.intervals", "metrics.bootstrap", "metrics.inference"),
+    "Intervals, tests and sample sizes": _in("metrics.statistics", "intervals bootstrap inference"),
     "Operating points and curves": (
-        "metrics.operating", "metrics.rates", "metrics.classification", "metrics.calibration", "metrics.froc",
+        *_in("metrics.classification", "operating rates scores calibration"), "metrics.detection.froc",
     ),
     "Whole reports of one task": (
-        "metrics.multilabel", "metrics.regression", "metrics.retrieval", "metrics.detection", "metrics.grounding",
-        "metrics.pointing", "metrics.segmentation", "metrics.instances", "metrics.vqa", "metrics.report",
-        "metrics.generation",
+        *_in("metrics.classification", "multilabel regression"), "metrics.retrieval",
+        *_in("metrics.detection", "average_precision grounding pointing"),
+        *_in("metrics.segmentation", "masks instances"), *_in("metrics.language", "vqa report"), "metrics.generation",
     ),
-    "Audits": (
-        "audit.subgroups", "audit.shortcuts", "audit.robustness", "audit.blind", "audit.pairs", "audit.prompts",
-        "audit.injection", "audit.leakage",
-    ),
+    "Audits": _in("audit", "subgroups shortcuts robustness blind pairs prompts injection leakage"),
 }  # fmt: skip
 
 

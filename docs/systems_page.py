@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vesalius.systems import catalogue, open_system
-from vesalius.systems.claims import Verdict, verdicts
-from vesalius.systems.results import read_results, results_file
+from vesalius.systems.frame.claims import Verdict, verdicts
+from vesalius.systems.frame.results import read_results, results_file
 
 _HEAD = """\
 # The published systems

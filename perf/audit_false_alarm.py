@@ -19,7 +19,7 @@ from typing import Any
 from perf.pixel_probe import PixelProbe
 from vesalius.audit.run import AuditReport, audit
 from vesalius.cases import CaseSet
-from vesalius.metrics.intervals import clopper_pearson
+from vesalius.metrics.statistics.intervals import clopper_pearson
 from vesalius.sources.phantom import Phantom, PhantomConfig, Shortcut, Subgroup
 
 TARGET = "melanoma"

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from perf.timing import row
-from vesalius.audit.corruptions import augment, corrupt, registry
+from vesalius.corruptions import augment, corrupt, registry
 
 __all__ = ["TOPICS", "each", "grey", "whole"]
 

@@ -17,7 +17,7 @@ def bootstrap_auc() -> list[Row]:
     """Bootstrap of an AUROC against the loop over scikit-learn that users write."""
     from sklearn.metrics import roc_auc_score
 
-    from vesalius.metrics.bootstrap import bootstrap
+    from vesalius.metrics.statistics.bootstrap import bootstrap
 
     rows = []
     for n, resamples, goal in ((500, 500, None), (5_000, 200, 30.0), (50_000, 20, None)):
@@ -56,7 +56,7 @@ def surface_distances() -> list[Row]:
     import torch
     from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
-    from vesalius.metrics.segmentation import surface_scores
+    from vesalius.metrics.segmentation.masks import surface_scores
 
     torch.set_num_threads(1)
     rows = []
@@ -124,7 +124,7 @@ def lexical() -> list[Row]:
     from pycocoevalcap.rouge.rouge import Rouge
     from rouge_score.rouge_scorer import RougeScorer
 
-    from vesalius.metrics.text import LexicalScorer
+    from vesalius.metrics.language.text import LexicalScorer
 
     n = 3_000
     hypotheses, references = report_pairs(n)
@@ -158,7 +158,7 @@ def lexical() -> list[Row]:
 def _meteor(hypotheses: list[str], references: list[str]) -> Row:
     from nltk.translate.meteor_score import single_meteor_score
 
-    from vesalius.metrics.text import LexicalScorer
+    from vesalius.metrics.language.text import LexicalScorer
 
     class NoSynonyms:
         def synsets(self, *_: object) -> list[object]:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from vesalius.cases import Report
 from vesalius.errors import MissingError
-from vesalius.metrics.intervals import wilson
+from vesalius.metrics.statistics.intervals import wilson
 from vesalius.text.findings import extract, labels_of
 from vesalius.text.lexicon import CHEXPERT
 

@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from vesalius.cases import CaseSet
-from vesalius.io.display import to_display
-from vesalius.metrics.bootstrap import bootstrap
-from vesalius.metrics.intervals import wilson
+from vesalius.metrics.statistics.bootstrap import bootstrap
+from vesalius.metrics.statistics.intervals import wilson
 from vesalius.models import load
 from vesalius.models.probes import fit_probe
 from vesalius.models.store import find
 from vesalius.models.zeroshot import zero_shot
+from vesalius.render.display import to_display
 from vesalius.sources.phantom import Phantom, PhantomConfig, Shortcut
 
 TARGET = "pleural effusion"
@@ -122,7 +122,7 @@ def modality(each: int) -> dict[str, Any]:
 
 def to_real(nih: Path, n: int) -> dict[str, Any]:
     """Check 4."""
-    from vesalius.sources.open_sets import read_layout
+    from vesalius.sources.open_sets.readers import read_layout
 
     model = load("nano", device="cpu")
     config = PhantomConfig(

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.cases.geometry import Mask
-from vesalius.metrics.bootstrap import bootstrap_mean
-from vesalius.metrics.segmentation import dice
+from vesalius.metrics.segmentation.masks import dice
+from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 from vesalius.models import load
 from vesalius.models.propagate import propagate
 from vesalius.models.protocols import Prompt
 from vesalius.models.store import SHIPPED
-from vesalius.sources.open_sets import read_layout
+from vesalius.sources.open_sets.readers import read_layout
 
 
 def main(data: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vesalius import hooks as _hooks
+from vesalius import late_binding as _late
 
 __version__ = "0.1.0"
 
@@ -47,8 +47,8 @@ def _read_pixels(image: Image) -> Any:
 
 
 def _open_system_model(folder: Path, device: str) -> Any:
-    return importlib.import_module("vesalius.systems.base").load_model(folder, device)
+    return importlib.import_module("vesalius.systems.frame.recipe").load_model(folder, device)
 
 
-_hooks.set_image_reader(_read_pixels)
-_hooks.add_model_loader("system", _open_system_model)
+_late.set_image_reader(_read_pixels)
+_late.add_model_loader("system", _open_system_model)

@@ -101,3 +101,9 @@ class GateError(VesaliusError):
     """An audit gate was not met."""
 
     exit_code = ExitCode.GATE
+
+
+class CancelledError(VesaliusError):
+    """The work was asked to stop and did, between two items; what was reported done is kept."""
+
+    exit_code = ExitCode.INTERRUPTED

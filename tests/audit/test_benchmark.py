@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vesalius.audit.benchmark import as_baseline, benchmark, published_form, suite_of
-from vesalius.audit.corruptions import corrupt, datasets, registry
 from vesalius.audit.robustness import Robustness, published_scores
 from vesalius.cases import Case, Image, Label
+from vesalius.corruptions import corrupt, datasets, registry
 from vesalius.errors import BadInputError
 from vesalius.models import load
 from vesalius.models.fitting import fit
@@ -16,7 +16,7 @@ from vesalius.models.heads import HeadClassifier
 from vesalius.models.zeroshot import zero_shot
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems import open_system
-from vesalius.systems.base import Job, save_model
+from vesalius.systems.frame.recipe import Job, save_model
 
 
 class Bright:

@@ -8,11 +8,11 @@ import pytest
 from tests.audit.test_run import QUICK, Toy, cases
 from tests.audit.test_words import CASES
 from tests.audit.test_words import Toy as Words
-from vesalius.audit.corruptions import datasets, parameters, registry
 from vesalius.audit.reference import CORRUPTIONS, MEASURES, measure_of
 from vesalius.audit.run import SECTIONS, audit
 from vesalius.cases import CaseSet
 from vesalius.cli.audit import SECTIONS as OFFERED
+from vesalius.corruptions import datasets, parameters, registry
 from vesalius.models.zeroshot import zero_shot
 
 

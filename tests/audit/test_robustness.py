@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from vesalius.audit.corruptions import datasets, registry
 from vesalius.audit.robustness import alexnet, balanced_error, published_scores, robustness
+from vesalius.corruptions import datasets, registry
 from vesalius.errors import BadInputError, UsageError
 
 

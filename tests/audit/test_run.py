@@ -15,8 +15,8 @@ from vesalius.audit.inputs import display
 from vesalius.audit.run import AuditReport, audit
 from vesalius.cases import Box, Case, CaseSet, Image, Region
 from vesalius.errors import BadInputError, ExitCode, GateError, MissingError, UsageError
-from vesalius.io.display import as_shown
 from vesalius.models.preprocess import ViewPreprocess
+from vesalius.render.display import as_shown
 
 
 class Toy:

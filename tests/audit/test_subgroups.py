@@ -79,7 +79,7 @@ def test_intervals_are_those_of_a_plain_stratified_bootstrap() -> None:
 
 
 def test_p_value_is_near_the_unpaired_delong_test() -> None:
-    from vesalius.metrics.inference import delong
+    from vesalius.metrics.statistics.inference import delong
 
     y, score, attributes = data(800, seed=5, gap=0.7)
     report = subgroups(y, score, {"sex": attributes["sex"]}, measures=("auroc",), resamples=4000)

@@ -13,7 +13,7 @@ from vesalius.cases import Case, CaseSet
 from vesalius.models import load
 from vesalius.models.protocols import CaseClassifier, Classifier
 from vesalius.systems import open_system
-from vesalius.systems.base import Job, save_model
+from vesalius.systems.frame.recipe import Job, save_model
 
 pytestmark = pytest.mark.slow
 

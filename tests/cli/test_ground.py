@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from vesalius.cases import CaseSet
 from vesalius.systems import open_system
-from vesalius.systems.base import Job, save_model
+from vesalius.systems.frame.recipe import Job, save_model
 
 
 @pytest.fixture(scope="module")

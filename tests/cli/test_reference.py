@@ -15,7 +15,7 @@ from vesalius.errors import ExitCode
 from vesalius.metrics.registry import MODULES
 
 #: Modules whose other functions serve the metrics and measure nothing by themselves.
-HELPERS = {"metrics.boxes"}
+HELPERS = {"metrics.detection.boxes"}
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 

@@ -17,7 +17,7 @@ from vesalius.cases import Affine
 from vesalius.cases.geometry import geometry_from_dict
 from vesalius.errors import MissingError
 from vesalius.io import read, write
-from vesalius.io.seg_read import read_seg
+from vesalius.io.dicom.seg_read import read_seg
 
 
 @pytest.fixture

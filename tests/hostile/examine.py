@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.errors import VesaliusError
-from vesalius.io import Limits, display, read, read_pixels
+from vesalius.io import Limits, read, read_pixels
+from vesalius.render import display
 
 LIMITS = Limits(max_pixels=2**24, max_bytes=2**26, ratio_floor=2**20, max_files=2000, seconds=40, memory_bytes=2**30)
 

@@ -13,7 +13,8 @@ from pydicom.sequence import Sequence
 
 from tests.hostile.dicom_inputs import EITHER, INPUTS, READ, REFUSED, element, plain, raw, saved
 from vesalius.errors import BadInputError
-from vesalius.io import deid, read, write
+from vesalius.io import read, write
+from vesalius.io.dicom import deid
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.io.dicom_makers import bundled, dicom_bytes
 from vesalius.errors import BadInputError, MissingError
-from vesalius.io import deid, write
+from vesalius.io import write
+from vesalius.io.dicom import deid
 from vesalius.io.ocr import text_in_array, text_in_dataset
 
 KEY = "0123456789abcdef0123456789abcdef"

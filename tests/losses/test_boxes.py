@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vesalius.losses.boxes import box_losses, centres, corners, overlap
-from vesalius.metrics.boxes import giou, iou
+from vesalius.metrics.detection.boxes import giou, iou
 
 
 def boxes(n: int, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vesalius.losses.taco import negative_boxes, ramp, region_cells, region_logits, taco
-from vesalius.metrics.boxes import iou_matrix
+from vesalius.metrics.detection.boxes import iou_matrix
 
 
 def test_negatives_are_inside_alike_in_size_and_elsewhere():

@@ -10,8 +10,8 @@ import pytest
 
 from vesalius.errors import BadInputError, UsageError, VesaliusError
 from vesalius.metrics.accumulate import Accumulator
-from vesalius.metrics.detection import ImageBoxes
-from vesalius.metrics.froc import FrocImage
+from vesalius.metrics.detection.average_precision import ImageBoxes
+from vesalius.metrics.detection.froc import FrocImage
 from vesalius.metrics.registry import Metric, all_metrics, get
 
 Y = np.array([0, 0, 1, 1, 0, 1])

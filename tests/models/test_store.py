@@ -252,7 +252,7 @@ def test_devices_that_are_not_there_are_refused(device):
 
 def test_minilm_is_sentence_transformers(tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from vesalius.models.minilm import MINILM, MiniLM
+    from vesalius.models.nano.minilm import MINILM, MiniLM
 
     folder = tmp_path / "minilm"
     with zipfile.ZipFile(MINILM.path()) as archive:
@@ -274,7 +274,7 @@ def test_minilm_is_sentence_transformers(tmp_path):
 
 
 def test_another_text_tower_is_refused():
-    from vesalius.models.minilm import MINILM, MiniLM
+    from vesalius.models.nano.minilm import MINILM, MiniLM
 
     with pytest.raises(MissingError, match="another file"):
         MiniLM(External(MINILM.module, MINILM.file, "0" * 64, MINILM.requirement))

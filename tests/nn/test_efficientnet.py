@@ -68,7 +68,7 @@ def test_dropping_paths_is_for_training_alone():
 @pytest.fixture(scope="module")
 def published():
     from vesalius.models.manifest import sha256
-    from vesalius.training.nano import IMAGENET
+    from vesalius.training.nano.tower import IMAGENET
 
     path = IMAGENET.path()
     assert sha256(path) == IMAGENET.sha256

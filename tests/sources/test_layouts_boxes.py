@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sources_files import dump, picture, text
 
+from tests.sources.sources_files import dump, picture, text
 from vesalius.cases import Box, Mask, Polygon
 from vesalius.errors import BadInputError
-from vesalius.sources.coco import mask_of_rle, rle_of_mask
-from vesalius.sources.detect import detect
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.coco import mask_of_rle, rle_of_mask
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.registry import import_folder
 
 
 def coco_string(counts: list[int]) -> str:

@@ -6,12 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
-from sources_files import picture, text
 
+from tests.sources.sources_files import picture, text
 from vesalius.cases import Box
 from vesalius.errors import BadInputError
-from vesalius.sources.detect import detect
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.registry import import_folder
 
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

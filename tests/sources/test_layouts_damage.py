@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sources_files import dump, picture, text
 
+from tests.sources.sources_files import dump, picture, text
 from vesalius.cases import Box, Case, CaseSet, Image, Mask, Question, Region, Source
 from vesalius.errors import VesaliusError
-from vesalius.sources.convert import convert, writable
-from vesalius.sources.detect import detect
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.convert import convert, writable
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.registry import import_folder
 
 _JSON = (b"null", b"[]", b"{}", b"-1", b"1e999", b'"x"', b'"../x"', b"NaN", b"true", b"[[1]]", b"9" * 30)
 _TEXT = (b"\xff", b"\x00", b'"', b",", b"\n", b"..", b"nan", b"1e999", b"<", b"&x;", b"-" * 9)

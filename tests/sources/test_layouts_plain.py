@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sources_files import dump, picture, text
 
+from tests.sources.sources_files import dump, picture, text
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, UsageError
-from vesalius.sources import files
-from vesalius.sources.common import split_name
-from vesalius.sources.detect import detect
-from vesalius.sources.files import FileIndex, inside, read_json, read_xml, rows
-from vesalius.sources.registry import import_folder, layout_named, layouts, reference, resolve
-from vesalius.sources.values import parse
+from vesalius.sources.layouts import files
+from vesalius.sources.layouts.common import split_name
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.files import FileIndex, inside, read_json, read_xml, rows
+from vesalius.sources.layouts.registry import import_folder, layout_named, layouts, reference, resolve
+from vesalius.sources.layouts.values import parse
 
 
 def test_csv_images_understands_common_columns(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_import_of_a_shared_set_by_detection(shared_data: Path) -> None:
 
 def test_listing_imports_nothing_heavy() -> None:
     code = (
-        "import sys, vesalius.sources.registry as r; r.layouts();"
+        "import sys, vesalius.sources.layouts.registry as r; r.layouts();"
         "print([m for m in ('torch', 'scipy', 'pydicom', 'nibabel', 'PIL', 'matplotlib') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

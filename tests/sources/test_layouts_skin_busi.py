@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sources_files import array_picture, picture, text
 
+from tests.sources.sources_files import array_picture, picture, text
 from vesalius.cases import Mask
-from vesalius.sources.detect import detect
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.registry import import_folder
 
 
 def test_ham10000(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sources_files import array_picture, as_shown, dump, picture, text, volume
 
+from tests.sources.sources_files import array_picture, as_shown, dump, picture, text, volume
 from vesalius.errors import BadInputError
-from vesalius.sources.detect import detect
-from vesalius.sources.medmnist_sets import SETS, set_of
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.medmnist_sets import SETS, set_of
+from vesalius.sources.layouts.registry import import_folder
 
 
 def label_volume() -> np.ndarray:

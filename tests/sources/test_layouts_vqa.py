@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from sources_files import array_picture, dump, picture, text
 
+from tests.sources.sources_files import array_picture, dump, picture, text
 from vesalius.cases import Box, Mask
-from vesalius.sources.detect import detect
-from vesalius.sources.registry import import_folder
+from vesalius.sources.layouts.detect import detect
+from vesalius.sources.layouts.registry import import_folder
 
 
 def test_vqa_rad(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from vesalius.cases import Box, CaseSet, Mask, Point
 from vesalius.errors import MissingError, UsageError
 from vesalius.sources.builders import captions, label_text
-from vesalius.sources.open_sets import BY_NAME, read_layout
+from vesalius.sources.open_sets.readers import BY_NAME, read_layout
 from vesalius.sources.terms import read_terms
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from vesalius.errors import BadInputError, MissingError
 from vesalius.systems import catalogue, find, open_system
-from vesalius.systems.catalogue import MODULES
-from vesalius.systems.claims import Claim, bears_out, paired, share_above, verdict, verdicts
-from vesalius.systems.results import read_results, store_results
+from vesalius.systems.frame.catalogue import MODULES
+from vesalius.systems.frame.claims import Claim, bears_out, paired, share_above, verdict, verdicts
+from vesalius.systems.frame.results import read_results, store_results
 
 
 def claim(**changes):

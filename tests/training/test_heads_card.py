@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from vesalius.training.nano_heads_card import GROUND_FIGURES, SEGMENT_FIGURES, capabilities_of, heads_section
+from vesalius.training.nano.heads_card import GROUND_FIGURES, SEGMENT_FIGURES, capabilities_of, heads_section
 
 
 def test_no_heads_no_section(tmp_path):
@@ -41,10 +41,10 @@ def test_a_head_that_was_trained_again_is_recorded(tmp_path):
     import pytest
 
     from vesalius.errors import MissingError
-    from vesalius.models.nano import Nano
-    from vesalius.models.nano_segment import FILE, new_head, save_head
+    from vesalius.models.nano.model import Nano
+    from vesalius.models.nano.segment import FILE, new_head, save_head
     from vesalius.models.store import SHIPPED
-    from vesalius.training.nano_heads_card import record
+    from vesalius.training.nano.heads_card import record
 
     folder = tmp_path / "nano"
     shutil.copytree(SHIPPED / "nano", folder)

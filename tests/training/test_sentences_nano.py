@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vesalius.cases import Box, Case, Image, Label, Region, Source
-from vesalius.training.sentences import build, case_view, facts_of
+from vesalius.training.nano.sentences import build, case_view, facts_of
 
 RNG = np.random.default_rng(0)
 
@@ -153,14 +153,14 @@ def test_one_set_over_two_kinds_of_image():
 
 @pytest.fixture(scope="module")
 def recipe():
-    from vesalius.training.nano import Recipe
+    from vesalius.training.nano.tower import Recipe
 
     share = {"nih-cxr14": 0.4, "busi": 0.3, "isic2017": 0.2, "cbc": 0.1}
     return Recipe(share=share, steps=4, sizes=((0.0, 64),), batch=6, cache=64)
 
 
 def _trainer(recipe):
-    from vesalius.training.nano import Trainer, decode
+    from vesalius.training.nano.tower import Trainer, decode
 
     return Trainer(recipe, CASES, decode(CASES, recipe.cache, lambda _: None), "cpu")
 
@@ -186,7 +186,7 @@ def test_a_resumed_run_repeats_the_losses(recipe, tmp_path):
 
 
 def test_held_out_patients_are_never_trained_on(recipe):
-    from vesalius.training.nano import parts
+    from vesalius.training.nano.tower import parts
 
     many = [
         _case(i, name, "DX", "chest", patient=f"p{i // 3}", labels={"Pneumonia": int(i % 5 == 0)})
@@ -207,8 +207,8 @@ def test_held_out_patients_are_never_trained_on(recipe):
 
 def test_a_written_model_loads_and_embeds(recipe, tmp_path):
     from vesalius.models import load
-    from vesalius.models.nano import NanoNet
-    from vesalius.training.nano import write_model
+    from vesalius.models.nano.model import NanoNet
+    from vesalius.training.nano.tower import write_model
 
     torch.manual_seed(0)
     net = NanoNet().eval()

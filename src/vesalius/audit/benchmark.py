@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.corruptions import SEVERITIES, registry
 from vesalius.audit.inputs import Scorer, display
 from vesalius.audit.robustness import Robustness, robustness
 from vesalius.cases import Case
+from vesalius.corruptions import SEVERITIES, registry
 from vesalius.errors import BadInputError
 from vesalius.models.fitting import target_value
 

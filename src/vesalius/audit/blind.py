@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.corruptions.keys import generator
 from vesalius.audit.finding import Finding
 from vesalius.audit.probe import cross_validated
+from vesalius.corruptions.keys import generator
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.classification import auroc
-from vesalius.metrics.inference import delong, delong_paired
-from vesalius.metrics.intervals import wilson
+from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.statistics.inference import delong, delong_paired
+from vesalius.metrics.statistics.intervals import wilson
 
 __all__ = ["blank", "blind_answers", "encode", "metadata_baseline"]
 

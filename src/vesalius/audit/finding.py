@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vesalius.metrics.inference import holm
-from vesalius.metrics.intervals import Interval
+from vesalius.metrics.statistics.inference import holm
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["Finding", "adjust", "normal_p", "plain"]
 

@@ -18,10 +18,10 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 from scipy.special import stdtr
 
-from vesalius.audit.corruptions.keys import generator
 from vesalius.audit.finding import Finding
+from vesalius.corruptions.keys import generator
 from vesalius.errors import UsageError
-from vesalius.metrics.bootstrap import bootstrap_mean
+from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 
 __all__ = ["SIZES", "injection_audit", "shuffled", "write_on"]
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.corruptions.keys import generator
 from vesalius.cases import Case, Image, Mask
 from vesalius.cases.geometry import Box, Polygon
+from vesalius.corruptions.keys import generator
 from vesalius.errors import BadInputError, UsageError
-from vesalius.io.display import to_display
+from vesalius.render.display import to_display
 
 __all__ = ["GROUP_ATTRIBUTES", "Inputs", "Scorer", "display", "gather", "positive_column"]
 
@@ -182,7 +182,7 @@ def positive_column(model: Scorer, target: str, positive: Any) -> int:
 
 
 def display(image: Image) -> npt.NDArray[np.uint8]:
-    """The picture as a screen shows it (see `io.display`), uint8 `(H, W)`, `(H, W, 1)` or `(H, W, 3)`.
+    """The picture as a screen shows it (see `render.display`), uint8 `(H, W)`, `(H, W, 1)` or `(H, W, 3)`.
 
     Raises:
         BadInputError: Not a single picture.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vesalius.audit.plots import ForestRow, curve, forest, heat, lines
+from vesalius.render.svg import ForestRow, curve, forest, heat, lines
 
 if TYPE_CHECKING:
     from vesalius.audit.finding import Finding

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from vesalius.audit.finding import plain
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.intervals import Interval, normal_quantile, wilson
+from vesalius.metrics.statistics.intervals import Interval, normal_quantile, wilson
 
 __all__ = [
     "Discrimination",

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from vesalius.audit.finding import plain
 from vesalius.errors import BadInputError
-from vesalius.metrics.bootstrap import ScoreBoard, resample_counts
-from vesalius.metrics.classification import auroc
-from vesalius.metrics.intervals import Interval
+from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.statistics.bootstrap import ScoreBoard, resample_counts
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["AnswerSensitivity", "PromptSensitivity", "answer_sensitivity", "prompt_sensitivity"]
 

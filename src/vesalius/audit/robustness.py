@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.corruptions import SEVERITIES, corrupt
 from vesalius.audit.finding import plain
+from vesalius.corruptions import SEVERITIES, corrupt
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.bootstrap import resample_counts
-from vesalius.metrics.intervals import Interval
+from vesalius.metrics.statistics.bootstrap import resample_counts
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["Robustness", "alexnet", "balanced_error", "corrupted", "published_scores", "robustness"]
 
@@ -218,7 +218,7 @@ def published_scores(
 
 @cache
 def _alexnet() -> dict[str, Any]:
-    text = (files("vesalius.audit.corruptions") / "alexnet.json").read_text(encoding="utf-8")
+    text = (files("vesalius.corruptions") / "alexnet.json").read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
     return table
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from vesalius.audit.context import Context, Settings
-from vesalius.audit.corruptions import SEVERITIES
 from vesalius.audit.finding import adjust
 from vesalius.audit.gate import check_gate, read_gate
 from vesalius.audit.inputs import GROUP_ATTRIBUTES, Scorer, gather, positive_column
@@ -20,6 +19,7 @@ from vesalius.audit.report import AuditReport
 from vesalius.audit.scoring import Asker
 from vesalius.audit.sections import SECTIONS
 from vesalius.cases import CaseSet
+from vesalius.corruptions import SEVERITIES
 from vesalius.errors import BadInputError, UsageError
 
 __all__ = ["SECTIONS", "AuditReport", "audit"]

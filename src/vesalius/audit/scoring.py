@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from vesalius.audit.inputs import Inputs, Scorer
 from vesalius.errors import UsageError
-from vesalius.io.display import as_shown
 from vesalius.models.protocols import CaseClassifier
+from vesalius.render.display import as_shown
 
 __all__ = ["Asker"]
 

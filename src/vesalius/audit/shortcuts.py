@@ -22,9 +22,9 @@ from vesalius.audit.masks import MODES, Mode, border_only, common_area, masked
 from vesalius.audit.probe import cross_validated, fit_probe
 from vesalius.cases.splits import kfold
 from vesalius.errors import BadInputError
-from vesalius.metrics.classification import auroc
-from vesalius.metrics.inference import delong, delong_paired
-from vesalius.metrics.intervals import Interval
+from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.statistics.inference import delong, delong_paired
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = [
     "attribute_probes",

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from vesalius.audit.finding import Finding, adjust, plain
 from vesalius.audit.groups import Group, groups_of
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.bootstrap import resample_counts
-from vesalius.metrics.calibration import ece
 from vesalius.metrics.checks import binary_scores, same_length
-from vesalius.metrics.intervals import Interval
+from vesalius.metrics.classification.calibration import ece
+from vesalius.metrics.statistics.bootstrap import resample_counts
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["MEASURES", "GroupResult", "Measure", "SubgroupReport", "subgroups"]
 

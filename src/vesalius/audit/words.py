@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.audit.corruptions.keys import generator
 from vesalius.audit.pairs import MediConfusion, Pair, Probe, ProbMed, mediconfusion, probmed
 from vesalius.audit.prompts import PromptSensitivity, prompt_sensitivity
 from vesalius.cases import Case
+from vesalius.corruptions.keys import generator
 from vesalius.errors import BadInputError
 from vesalius.models.calibrators import probabilities
 from vesalius.models.protocols import Embedder

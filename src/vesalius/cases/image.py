@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vesalius import hooks
+from vesalius import late_binding
 from vesalius.cases.geometry import Affine
 from vesalius.errors import BadInputError, MissingError
 
@@ -89,9 +89,9 @@ class Image:
         path = self.path
         if path is not None and path.suffix == ".npy":
             return _read_npy(path)
-        if hooks.image_reader is None:
+        if late_binding.image_reader is None:
             raise MissingError("no image reader is set", item=str(self.uri), fix="import vesalius first")
-        array: AnyArray = hooks.image_reader(self)
+        array: AnyArray = late_binding.image_reader(self)
         return array
 
     def with_array(self, array: AnyArray, **changes: Any) -> Image:

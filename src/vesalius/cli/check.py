@@ -28,10 +28,10 @@ def run(options: argparse.Namespace, run: Run) -> None:
     import dataclasses
     import time
 
-    from vesalius.systems.base import Job
-    from vesalius.systems.catalogue import MODULES, catalogue, open_system
-    from vesalius.systems.claims import Claim, verdicts
-    from vesalius.systems.results import store_results
+    from vesalius.systems.frame.catalogue import MODULES, catalogue, open_system
+    from vesalius.systems.frame.claims import Claim, verdicts
+    from vesalius.systems.frame.recipe import Job
+    from vesalius.systems.frame.results import store_results
 
     if options.seeds < 1:
         raise UsageError("number is too small", item=f"--seeds {options.seeds}", fix="give 1 or more")

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
     if run.out is not None:
         _write(run, results, how.classes)
         if options.plot and sheet:
-            from vesalius.cli.plots import contact_sheet
+            from vesalius.render.charts import contact_sheet
 
             pictures = [np.clip(v.transpose(1, 2, 0), 0, 255).astype(np.uint8) for v, _ in sheet]
             contact_sheet(pictures, [c for _, c in sheet]).savefig(run.out / "contact-sheet.png")
@@ -97,7 +97,7 @@ def _figures(
     run: Run, results: list[dict[str, Any]], truth: list[Any], classes: tuple[str, ...], target: str, seed: int
 ) -> dict[str, Any]:
     """What the predictions are worth where the truth is known."""
-    from vesalius.models.evaluation import evaluate_classes, evaluate_numbers
+    from vesalius.metrics.evaluation import evaluate_classes, evaluate_numbers
 
     known = [(r, v, g) for r, (v, g) in zip(results, truth, strict=True) if v is not None]
     if results and "value" in results[0]:

@@ -17,7 +17,7 @@ from vesalius.errors import UsageError, VesaliusError
 
 if TYPE_CHECKING:
     from vesalius.cases import Case, CaseSet
-    from vesalius.metrics.operating import OperatingPoint
+    from vesalius.metrics.classification.operating import OperatingPoint
     from vesalius.models.heads import Head
 
 

@@ -101,8 +101,8 @@ def _import(options: argparse.Namespace, run: Run) -> None:
 
 def _held(cases: CaseSet, run: Run) -> Iterator[Case]:
     """Cases with their pixels in memory, one at a time, decoded in a bounded child; a bad one costs itself alone."""
-    from vesalius.io.decode_pool import DecodePool
     from vesalius.io.pixels import with_pixels
+    from vesalius.io.pool.pool import DecodePool
 
     with DecodePool(run.options.workers or 1) as pool:
         for case in run.progress(cases, what="reading"):
@@ -117,7 +117,7 @@ def _held(cases: CaseSet, run: Run) -> Iterator[Case]:
 
 
 def _get(options: argparse.Namespace, run: Run) -> None:
-    from vesalius.sources import medmnist_get
+    from vesalius.sources.layouts import medmnist_get
 
     file = medmnist_get.file_name(options.name, options.size)
     run.result = {"file": str(options.to / file), "md5": medmnist_get.sums()[options.name][options.size]}
@@ -188,7 +188,7 @@ def _in_split(name: str, case: Case) -> Case:
 
 def _convert(options: argparse.Namespace, run: Run) -> None:
     from vesalius.cli.sources import open_cases
-    from vesalius.sources.convert import convert
+    from vesalius.sources.layouts.convert import convert
 
     cases = open_cases(options.source, options, run, layout=options.layout)
     extra = {"label": options.label} if options.label else {}
@@ -202,7 +202,7 @@ def _convert(options: argparse.Namespace, run: Run) -> None:
 
 
 def _phantom(options: argparse.Namespace, run: Run) -> None:
-    from vesalius.io.decode_pool import default_workers
+    from vesalius.io.pool.pool import default_workers
     from vesalius.sources.phantom import Phantom, PhantomConfig
 
     if options.n < 1:
@@ -226,7 +226,7 @@ def _phantom(options: argparse.Namespace, run: Run) -> None:
 
 
 def _layouts(_options: argparse.Namespace, run: Run) -> None:
-    from vesalius.sources.registry import layouts
+    from vesalius.sources.layouts.registry import layouts
 
     run.result = [{"name": i.name, "title": i.title, "written": bool(i.writer), "url": i.url} for i in layouts()]
     rows = [(r["name"], "read, write" if r["written"] else "read", r["title"]) for r in run.result]

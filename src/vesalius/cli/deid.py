@@ -10,8 +10,8 @@ from typing import Literal
 
 from vesalius.cli.common import Run
 from vesalius.errors import MissingError, UsageError, VesaliusError
-from vesalius.io.decode_pool import DecodePool
-from vesalius.io.deid import deidentify_file
+from vesalius.io.dicom.deid import deidentify_file
+from vesalius.io.pool.pool import DecodePool
 
 
 def deidentify_folder(options: argparse.Namespace, run: Run) -> None:

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
 
 def _zero_shot(cases: Sequence[Case], library: Library, label: str, words: Mapping[str, str]) -> dict[str, Any]:
-    from vesalius.metrics.intervals import wilson
+    from vesalius.metrics.statistics.intervals import wilson
     from vesalius.models.fitting import mean_by_case
     from vesalius.models.zeroshot import zero_shot
 
@@ -185,7 +185,7 @@ def _page(
     missing: Sequence[tuple[str, str]],
 ) -> str:
     """One self-contained page: no script, no outside address."""
-    from vesalius.cli.plots import plot_calibration, plot_roc
+    from vesalius.render.charts import plot_calibration, plot_roc
 
     e = html.escape
     out = [

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vesalius.cases import Case, Image
 from vesalius.cli.common import Run
 from vesalius.errors import BadInputError, VesaliusError
-from vesalius.io.decode_pool import DecodePool, default_workers
+from vesalius.io.pool.pool import DecodePool, default_workers
 
 if TYPE_CHECKING:
     from vesalius.models.protocols import Embedder

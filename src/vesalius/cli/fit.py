@@ -145,7 +145,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         head.save(run.out)
         run.say(f"head saved in {run.out}")
         if options.plot:
-            from vesalius.cli.plots import plot_head
+            from vesalius.render.charts import plot_head
 
             for path in plot_head(head, run.out, options.positive):
                 run.say(f"plot: {path}")

@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
 def _pictures(cases: Any, options: argparse.Namespace, run: Run) -> Iterator[tuple[Case, U8]]:
     """Each case's first image as a screen shows it, decoded in bounded child processes."""
-    from vesalius.io.decode_pool import DecodePool, default_workers
+    from vesalius.io.pool.pool import DecodePool, default_workers
 
     owners: deque[Case] = deque()
 
@@ -165,8 +165,8 @@ def _draw(picture: U8, found: Sequence[Grounding], threshold: float) -> Any:
     """Panels in rows of three: all boxes on the picture, then the heat of each phrase with its box."""
     from PIL import Image as Pillow
 
-    from vesalius.io.heat import draw_heat
-    from vesalius.io.overlay import draw_overlay
+    from vesalius.render.heat import draw_heat
+    from vesalius.render.overlay import draw_overlay
 
     height, width = picture.shape[:2]
     scale = max(1.0, LEGIBLE / min(height, width))
@@ -210,8 +210,8 @@ class _Pair:
 
 def _figures(run: Run, pairs: Sequence[_Pair], seed: int) -> dict[str, Any]:
     """Mean IoU and accuracy at IoU 0.5, over all phrases and for each name, with intervals over patients."""
-    from vesalius.metrics.bootstrap import bootstrap_mean
-    from vesalius.metrics.grounding import single_ious
+    from vesalius.metrics.detection.grounding import single_ious
+    from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 
     if not pairs:
         raise UsageError("nothing to measure against", why="no case has a box that a phrase names alone")

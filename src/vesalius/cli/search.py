@@ -77,7 +77,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
             import numpy as np
             from PIL import Image as Pillow
 
-            from vesalius.cli.plots import contact_sheet
+            from vesalius.render.charts import contact_sheet
 
             pictures, captions = [], []
             for hit in hits:

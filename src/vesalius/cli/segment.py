@@ -95,7 +95,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
     for prompt in prompts:
         check_inside(prompt, _plane(image))
     if "seg" in formats:
-        from vesalius.io.seg import require_carrier
+        from vesalius.io.dicom.seg import require_carrier
 
         require_carrier(image)
     from vesalius.models import load
@@ -264,7 +264,7 @@ def _write(
     if "png" in formats:
         written.append(write_png(folder / "overlay.png", _overlay(image, at, found)))
     if "seg" in formats:
-        from vesalius.io.seg import Algorithm, Segment, write_seg
+        from vesalius.io.dicom.seg import Algorithm, Segment, write_seg
 
         clicked = any(f.prompt.points or f.prompt.box for f in found)
         algorithm = Algorithm(model.name, model.fingerprint[:16], automatic=not clicked)
@@ -280,8 +280,8 @@ def _write(
 
 def _overlay(image: Image, at: int | None, found: Sequence[Found]) -> Any:
     """Masks and prompts over the picture; a small one is enlarged by a whole number, or its names would cover it."""
-    from vesalius.io.display import to_display, to_rgb
-    from vesalius.io.overlay import draw_overlay
+    from vesalius.render.display import to_display, to_rgb
+    from vesalius.render.overlay import draw_overlay
 
     shown = to_display(image.pixels(), image)
     picture = to_rgb(shown if at is None else shown[at], str(image.uri or "array"))

@@ -32,8 +32,8 @@ def open_cases(path: Path, options: argparse.Namespace, run: Run, *, layout: str
     if (path / CASES_FILE).is_file() or path.suffix == ".jsonl":
         return CaseSet.read(path).limit(limit)
     if path.is_dir() and layout != "files":
-        from vesalius.sources.detect import detect
-        from vesalius.sources.registry import import_folder
+        from vesalius.sources.layouts.detect import detect
+        from vesalius.sources.layouts.registry import import_folder
 
         name, saw = layout, "as asked"
         if not name:

@@ -21,9 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, run: Run) -> None:
     """List or show."""
     from vesalius.errors import UsageError
-    from vesalius.systems.catalogue import catalogue, find
-    from vesalius.systems.claims import verdicts
-    from vesalius.systems.results import read_results, results_file
+    from vesalius.systems.frame.catalogue import catalogue, find
+    from vesalius.systems.frame.claims import verdicts
+    from vesalius.systems.frame.results import read_results, results_file
 
     file = results_file()
     found = verdicts(read_results(file)) if file is not None else []
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         if not entry.works:
             run.say("  does not work here yet")
             return
-        from vesalius.systems.catalogue import open_system
+        from vesalius.systems.frame.catalogue import open_system
 
         run.say(f"  claim: {open_system(entry.name).claim}")
         for v in mine:

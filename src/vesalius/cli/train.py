@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
 
 
 def _nano(options: argparse.Namespace, run: Run) -> None:
-    from vesalius.training.nano import Recipe
+    from vesalius.training.nano.tower import Recipe
 
     recipe = Recipe(seed=options.seed)
     if options.steps is not None:
@@ -63,8 +63,8 @@ def _nano(options: argparse.Namespace, run: Run) -> None:
             run.say(f"{key:<14} {value}")
         return
     from vesalius.models import pick_device
-    from vesalius.training.nano import train
-    from vesalius.training.nano_card import measure, write_card
+    from vesalius.training.nano.card import measure, write_card
+    from vesalius.training.nano.tower import train
 
     if not options.card_only:
         train(
@@ -87,10 +87,10 @@ def _nano_heads(options: argparse.Namespace, run: Run) -> None:
     from vesalius.models import pick_device
     from vesalius.models.manifest import MANIFEST, Manifest
     from vesalius.models.store import SHIPPED
-    from vesalius.training.nano_card import write_card
-    from vesalius.training.nano_heads import GroundRecipe, train_ground
-    from vesalius.training.nano_heads_card import record
-    from vesalius.training.nano_masks import HeadRecipe, measure_masks, train_masks
+    from vesalius.training.nano.boxes import GroundRecipe, train_ground
+    from vesalius.training.nano.card import write_card
+    from vesalius.training.nano.heads_card import record
+    from vesalius.training.nano.masks import HeadRecipe, measure_masks, train_masks
 
     masks, boxes = HeadRecipe(seed=options.seed), GroundRecipe()
     if options.dry_run:
@@ -115,8 +115,8 @@ def _nano_heads(options: argparse.Namespace, run: Run) -> None:
 def _system(options: argparse.Namespace, run: Run) -> None:
     from vesalius.cli.sources import open_cases
     from vesalius.models import pick_device
-    from vesalius.systems.base import Job, save_model
-    from vesalius.systems.catalogue import open_system
+    from vesalius.systems.frame.catalogue import open_system
+    from vesalius.systems.frame.recipe import Job, save_model
 
     system = open_system(options.name)
     settings = _settings(options.settings, system.name, system.options)

@@ -9,31 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.io import deid, display
-    from vesalius.io.archive import safe_extract
-    from vesalius.io.decode_pool import DecodePool
+    from vesalius.io.formats.archive import safe_extract
     from vesalius.io.holding import decoded, hold
     from vesalius.io.limits import Limits
     from vesalius.io.pixels import read_pixels
+    from vesalius.io.pool.pool import DecodePool
     from vesalius.io.reading import read
 
 _LAZY = {
-    "DecodePool": "vesalius.io.decode_pool",
+    "DecodePool": "vesalius.io.pool.pool",
     "Limits": "vesalius.io.limits",
     "decoded": "vesalius.io.holding",
-    "deid": "",
-    "display": "",
     "hold": "vesalius.io.holding",
     "read": "vesalius.io.reading",
     "read_pixels": "vesalius.io.pixels",
-    "safe_extract": "vesalius.io.archive",
+    "safe_extract": "vesalius.io.formats.archive",
 }
 
-__all__ = ["DecodePool", "Limits", "decoded", "deid", "display", "hold", "read", "read_pixels", "safe_extract"]
+__all__ = ["DecodePool", "Limits", "decoded", "hold", "read", "read_pixels", "safe_extract"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'vesalius.io' has no attribute {name!r}")
-    module = _LAZY[name]
-    return getattr(importlib.import_module(module), name) if module else importlib.import_module(f"vesalius.io.{name}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

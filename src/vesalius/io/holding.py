@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from vesalius.cases import Case, Image
 from vesalius.errors import ResourceError, VesaliusError
-from vesalius.io.decode_pool import DecodePool
 from vesalius.io.limits import Limits
 from vesalius.io.pixels import read_pixels
+from vesalius.io.pool.pool import DecodePool
 
 __all__ = ["decoded", "hold"]
 

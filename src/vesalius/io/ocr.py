@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vesalius.errors import MissingError
-from vesalius.io.dicom_pixels import decode_dataset
-from vesalius.io.display import to_display
+from vesalius.io.dicom.pixels import decode_dataset
 from vesalius.io.limits import Limits
+from vesalius.render.display import to_display
 
 if TYPE_CHECKING:
     from pydicom import Dataset

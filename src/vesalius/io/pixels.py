@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError, VesaliusError
-from vesalius.io.blob import Blob
+from vesalius.io.formats.blob import Blob
+from vesalius.io.formats.sniff import HEAD, sniff
 from vesalius.io.limits import DEFAULT, Limits, check_pixels
-from vesalius.io.sniff import HEAD, sniff
-from vesalius.io.wire import as_error
+from vesalius.io.pool.messages import as_error
 
 AnyArray = npt.NDArray[Any]
 
@@ -96,25 +96,25 @@ def _read(image: Image, path: Path, name: str, limits: Limits) -> AnyArray:
 def _one(fmt: str, stream: BinaryIO, blob: Blob, image: Image, limits: Limits) -> AnyArray:
     frame = image.frame
     if fmt == "dicom":
-        from vesalius.io.dicom_pixels import read_dicom
+        from vesalius.io.dicom.pixels import read_dicom
 
         frames = image.meta.get("frames")
         array = read_dicom(stream, blob.name, limits, frames, keep_frames=image.kind != "2d")
         return array if frame is None else _pick(array, frame, blob.name)
     if fmt == "raster":
-        from vesalius.io.raster import read_raster
+        from vesalius.io.formats.raster import read_raster
 
         return read_raster(stream, blob.name, limits, frame)
     if fmt == "nifti":
-        from vesalius.io.nifti import read_nifti
+        from vesalius.io.formats.nifti import read_nifti
 
         return read_nifti(stream, blob.name, limits, frame)
     if fmt in ("npy", "npz"):
-        from vesalius.io.arrays import read_array
+        from vesalius.io.formats.arrays import read_array
 
         return read_array(stream, blob.name, limits, key=str(image.meta.get("key", "")), frame=frame)
     if fmt == "video":
-        from vesalius.io.video import read_video
+        from vesalius.io.formats.video import read_video
 
         return read_video(stream, blob.name, limits, step=int(image.meta.get("step", 1)))
     raise BadInputError(
@@ -144,7 +144,7 @@ def _opened(path: Path, files: list[str], name: str, limits: Limits) -> Iterator
 def _unpacked(path: Path, members: list[str], name: str, limits: Limits) -> Iterator[tuple[int, BinaryIO, str]]:
     import io
 
-    from vesalius.io.archive import bounded, iter_members
+    from vesalius.io.formats.archive import bounded, iter_members
 
     place = {member: n for n, member in enumerate(members)}
     found = 0
@@ -159,7 +159,7 @@ def _unpacked(path: Path, members: list[str], name: str, limits: Limits) -> Iter
 
 def _volume(image: Image, slices: Iterator[tuple[int, BinaryIO, str]], n: int, name: str, limits: Limits) -> AnyArray:
     """Slices of a DICOM series as one array; the type grows where a slice needs a wider one."""
-    from vesalius.io.dicom_pixels import read_dicom
+    from vesalius.io.dicom.pixels import read_dicom
 
     out: AnyArray | None = None
     for place, stream, label in slices:

@@ -11,13 +11,13 @@ from typing import Any
 from vesalius.cases import Case, CaseSet
 from vesalius.cases.caseset import CASES_FILE
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
-from vesalius.io.decode_pool import DecodePool
-from vesalius.io.dicom_header import Header, Segmentation
+from vesalius.io.dicom.header import Header, Segmentation
+from vesalius.io.dicom.pseudonyms import as_key
+from vesalius.io.formats.sidecar import stem
 from vesalius.io.limits import DEFAULT, Limits
-from vesalius.io.pseudonyms import as_key
+from vesalius.io.pool.messages import as_error, unpack_error
+from vesalius.io.pool.pool import DecodePool
 from vesalius.io.scanning import CHUNK, Found, Members, Task, scan
-from vesalius.io.sidecar import stem
-from vesalius.io.wire import as_error, unpack_error
 
 OnRefused = Callable[[str, VesaliusError], None]
 
@@ -41,7 +41,8 @@ def read(
 
     Ids come from UIDs (DICOM) or content (everything else), so they stay the same wherever the files lie. `patient` is
     a keyed hash of PatientID. **Without `patient_key` the key is a public constant: the hash keeps a patient's cases
-    together and does not make them anonymous.** Dates, ages and sex stay as they are; see `io.deid` to remove them.
+    together and does not make them anonymous.** Dates, ages and sex stay as they are; see
+    `io.dicom.deid` to remove them.
 
     Args:
         source: A file, a folder, or several of them.
@@ -143,7 +144,7 @@ class _Scan:
 
     def _all(self, run: Any) -> Iterator[Case]:
         """As `run`; `run(function, tasks)` gives `(index, result or error)`: a pool's `map`, or `_here`."""
-        from vesalius.io.series import cases
+        from vesalius.io.dicom.series import cases
 
         function = functools.partial(scan, limits=self._limits, key=self._key)
         headers: list[Header] = []
@@ -152,7 +153,7 @@ class _Scan:
         yield from self._wave(functools.partial(run, function), headers, segmentations, seen)
         found = cases(headers, self._root, self._key, self._limits, self.refuse)
         if segmentations:
-            from vesalius.io.attaching import attach
+            from vesalius.io.dicom.seg_attach import attach
 
             found = attach(found, segmentations, run, self._key, self._limits, self.refuse)
         for case in found:
@@ -243,7 +244,7 @@ class _Scan:
 
     def _listed(self, path: Path) -> Iterator[Task]:
         """Files that a DICOMDIR names, found among those that are there; no path is made from its text."""
-        from vesalius.io.dicomdir import listed_files
+        from vesalius.io.dicom.dicomdir import listed_files
 
         try:
             found, faults = listed_files(path, self._limits)

@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 
 from vesalius.cases import Case, Image, Label, Report
 from vesalius.errors import BadInputError
-from vesalius.io.archive import bounded, iter_members, list_members
-from vesalius.io.blob import Blob, size_of
-from vesalius.io.dicom_header import Header, Segmentation, read_header
+from vesalius.io.dicom.header import Header, Segmentation, read_header
+from vesalius.io.dicom.pseudonyms import pseudonym
+from vesalius.io.formats.archive import bounded, iter_members, list_members
+from vesalius.io.formats.blob import Blob, size_of
+from vesalius.io.formats.sidecar import read_sidecar
+from vesalius.io.formats.sniff import HEAD, sniff
 from vesalius.io.limits import Limits
-from vesalius.io.pseudonyms import pseudonym
-from vesalius.io.sidecar import read_sidecar
-from vesalius.io.sniff import HEAD, sniff
-from vesalius.io.wire import pack_error
+from vesalius.io.pool.messages import pack_error
 
 #: Members of an archive that are looked at in one go.
 CHUNK = 512
@@ -25,7 +25,7 @@ CHUNK = 512
 WHOLE = 256 * 2**20
 _END = 8 * 2**20
 
-#: An error as `wire.pack_error` packs it.
+#: An error as `messages.pack_error` packs it.
 Packed = tuple[str, str, str, str, str]
 
 
@@ -93,19 +93,19 @@ def _scan_stream(fmt: str, stream: BinaryIO, blob: Blob, task: Task, limits: Lim
     if fmt == "dicom":
         return [read_header(stream, blob.name, limits, path=str(blob.path), member=blob.member)]
     if fmt == "nifti":
-        from vesalius.io.nifti import scan_nifti
+        from vesalius.io.formats.nifti import scan_nifti
 
         images = scan_nifti(stream, blob.name, limits)
     elif fmt == "raster":
-        from vesalius.io.raster import scan_raster
+        from vesalius.io.formats.raster import scan_raster
 
         images = [scan_raster(stream, blob.name, limits)]
     elif fmt == "video":
-        from vesalius.io.video import scan_video
+        from vesalius.io.formats.video import scan_video
 
         images = [scan_video(stream, blob.name, limits)]
     else:
-        from vesalius.io.arrays import scan_array
+        from vesalius.io.formats.arrays import scan_array
 
         images = [scan_array(stream, blob.name, limits)]
     digest, whole = _digest(stream)

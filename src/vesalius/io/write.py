@@ -64,7 +64,7 @@ def write_png(path: str | os.PathLike[str], array: AnyArray) -> Path:
             "PNG takes uint8 grey or RGB, or uint16 grey",
             item=str(path),
             why=f"{array.dtype} of shape {array.shape}",
-            fix="turn it into what a screen shows with vesalius.io.display.to_display",
+            fix="turn it into what a screen shows with vesalius.render.display.to_display",
         )
     Image.fromarray(np.ascontiguousarray(array)).save(path, format="PNG")
     return Path(path)

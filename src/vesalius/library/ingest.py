@@ -269,7 +269,7 @@ def mapper_for(workers: int, ahead: int) -> Iterator[Mapper]:
     if workers <= 0:
         yield in_process
         return
-    from vesalius.io.decode_pool import DecodePool  # here, so that searching does not load the readers
+    from vesalius.io.pool.pool import DecodePool  # here, so that searching does not load the readers
 
     with DecodePool(workers) as pool:
         yield lambda function, items: _ahead(pool.map(function, items), ahead)

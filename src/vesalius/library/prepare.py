@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, VesaliusError
-from vesalius.io.display import to_display
 from vesalius.models.protocols import Preprocess
+from vesalius.render.display import to_display
 
 AnyArray = npt.NDArray[Any]
 #: Longest side of a thumbnail in pixels, and its JPEG quality.

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.bootstrap import bootstrap_mean
 from vesalius.metrics.checks import finite
-from vesalius.metrics.intervals import Interval
 from vesalius.metrics.registry import metric
+from vesalius.metrics.statistics.bootstrap import bootstrap_mean
+from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = [
     "Ranked",

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from vesalius import hooks
+from vesalius import late_binding
 from vesalius.errors import MissingError, UsageError
 from vesalius.models.store import find
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: manifest kind to (module, class) of the loader: an allow-list, so that a manifest cannot name code.
 _LOADERS = {
-    "nano": ("vesalius.models.nano", "Nano"),
+    "nano": ("vesalius.models.nano.model", "Nano"),
     "transformers": ("vesalius.models.checkpoints", "CheckpointEmbedder"),
 }
 
@@ -96,8 +96,8 @@ def _open(folder: Path, name: str, device: str) -> Any:
         from vesalius.models.manifest import Manifest
 
         kind = Manifest.read(folder).kind
-    if kind in hooks.model_loaders:
-        return hooks.model_loaders[kind](folder, device)
+    if kind in late_binding.model_loaders:
+        return late_binding.model_loaders[kind](folder, device)
     if kind not in _LOADERS:
         raise MissingError(
             "no loader for this kind of model", item=f"{folder}: {kind}", why=f"known: {', '.join(_LOADERS)}"

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from vesalius.cases import Case
 from vesalius.cases.splits import kfold
 from vesalius.errors import BadInputError, UsageError
+from vesalius.metrics.evaluation import evaluate_classes, evaluate_numbers
 from vesalius.models.calibrators import CalibrationKind, Calibrator, fit_calibrator
 from vesalius.models.embedding import unit
-from vesalius.models.evaluation import evaluate_classes, evaluate_numbers
 from vesalius.models.heads import Head, Task, Value
 from vesalius.models.probes import ProbeKind, fit_probe
 from vesalius.models.protocols import Embedder

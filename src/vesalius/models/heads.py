@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError, UsageError
-from vesalius.metrics.operating import Cost, OperatingPoint, operating_point
+from vesalius.metrics.classification.operating import Cost, OperatingPoint, operating_point
+from vesalius.metrics.evaluation import Evaluation
 from vesalius.models.calibrators import Calibrator
-from vesalius.models.evaluation import Evaluation
 from vesalius.models.manifest import sha256
 from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind
 from vesalius.models.protocols import Embedder

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError
-from vesalius.io.display import to_display, to_rgb
+from vesalius.render.display import to_display, to_rgb
 
 AnyArray = npt.NDArray[Any]
 U8 = npt.NDArray[np.uint8]

@@ -28,7 +28,7 @@ from vesalius.nn.promptable import (
 )
 
 if TYPE_CHECKING:
-    from vesalius.models.nano import Nano
+    from vesalius.models.nano.model import Nano
 
 #: How a name is put to the text tower (IMIS-Net's template).
 TEMPLATE = "A segmentation area of a {}."

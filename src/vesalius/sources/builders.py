@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vesalius.cases import Case
 from vesalius.errors import UsageError
-from vesalius.sources.layout import CLASS
+from vesalius.sources.layouts.layout import CLASS
 from vesalius.text.prompts import clean_label, describe, is_normal_label
 from vesalius.text.sentences import split_sentences
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vesalius.systems.catalogue import Entry, catalogue, find, open_system
+from vesalius.systems.frame.catalogue import Entry, catalogue, find, open_system
 
 __all__ = ["Entry", "catalogue", "find", "open_system"]

@@ -18,8 +18,8 @@ from vesalius.cases import Box, Case, Mask, Region
 from vesalius.errors import BadInputError
 from vesalius.losses.boxes import box_losses, centres, corners, overlap
 from vesalius.losses.taco import WEIGHT, negative_boxes, ramp, region_cells, region_logits, taco
-from vesalius.models.nano import Nano
-from vesalius.models.nano_ground import maps_of, words_of
+from vesalius.models.nano.ground import maps_of, words_of
+from vesalius.models.nano.model import Nano
 from vesalius.models.preprocess import U8, display_view
 from vesalius.nn.grounding import Grounded, GroundNet
 

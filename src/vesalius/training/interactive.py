@@ -25,7 +25,7 @@ from vesalius.nn.promptable import MASKS, Masks, PromptableHead, Prompts, choose
 from vesalius.training.clicks import Click, box_corners, error_clicks, first_click, inside_clicks
 
 if TYPE_CHECKING:
-    from vesalius.models.nano import Nano
+    from vesalius.models.nano.model import Nano
 
 Correction = Literal["error", "inside"]
 #: Targets of fewer cells than this at half the side cannot be told from noise.

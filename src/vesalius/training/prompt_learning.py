@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vesalius.models.minilm import MiniLM
+from vesalius.models.nano.minilm import MiniLM
 
 
 class WordEncoder(Protocol):

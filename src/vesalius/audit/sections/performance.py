@@ -6,10 +6,10 @@ import numpy as np
 
 from vesalius.audit.context import Context
 from vesalius.errors import BadInputError
-from vesalius.metrics.bootstrap import bootstrap, bootstrap_mean
-from vesalius.metrics.calibration import ece, reliability_curve
-from vesalius.metrics.classification import roc_curve
-from vesalius.metrics.rates import rates_at
+from vesalius.metrics.classification.calibration import ece, reliability_curve
+from vesalius.metrics.classification.rates import rates_at
+from vesalius.metrics.classification.scores import roc_curve
+from vesalius.metrics.statistics.bootstrap import bootstrap, bootstrap_mean
 
 
 def run(context: Context) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vesalius.audit.context import Context
-from vesalius.audit.corruptions import datasets, registry
 from vesalius.audit.robustness import robustness
+from vesalius.corruptions import datasets, registry
 from vesalius.errors import BadInputError
 
 

@@ -1,0 +1,1 @@
+"""DICOM: headers, pixels, series, segmentations, de-identification."""

@@ -1,0 +1,1 @@
+"""Files other than DICOM: rasters, volumes, arrays, video, archives; and what a file is."""

@@ -1,0 +1,1 @@
+"""Classes, probabilities, operating points and numbers."""

@@ -1,0 +1,173 @@
+"""How well probabilities mean what they say: Brier score, log loss, calibration error, reliability curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vesalius.errors import BadInputError, UsageError
+from vesalius.metrics.checks import binary_scores, probabilities
+from vesalius.metrics.registry import metric
+from vesalius.metrics.statistics.intervals import Interval, wilson
+
+__all__ = ["ReliabilityCurve", "ace", "brier", "ece", "log_loss", "mce", "reliability_curve"]
+
+Floats = NDArray[np.float64]
+Binning = Literal["width", "mass"]
+_EDGES = "Values outside [0, 1] (logits), NaN, empty input and labels other than 0/1 are errors; one class is allowed."
+
+
+def _pair(y: ArrayLike, probability: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
+    return binary_scores(y, probabilities(probability), both_classes=False)
+
+
+@metric(
+    "brier",
+    definition="Mean squared difference between the probability and the outcome 0/1.",
+    source="Brier, Mon Weather Rev 1950",
+    higher_is_better=False,
+    edge_cases=_EDGES,
+)
+def brier(y: ArrayLike, probability: ArrayLike) -> float:
+    """Brier score of two-class probabilities.
+
+    Args:
+        y: Labels 0/1, shape `(n,)`.
+        probability: Probability of class 1, shape `(n,)`.
+
+    Returns:
+        Score in [0, 1].
+
+    Raises:
+        BadInputError: Values that are not probabilities, or wrong labels.
+    """
+    labels, p = _pair(y, probability)
+    return float(np.mean((p - labels) ** 2))
+
+
+@metric(
+    "log_loss",
+    definition="Mean of -log(probability given to the true class), natural logarithm.",
+    source="Good, J R Stat Soc B 1952",
+    higher_is_better=False,
+    unit="nat",
+    range=(0.0, float("inf")),
+    edge_cases=_EDGES + " Probabilities are clipped to [1e-15, 1 - 1e-15], so a certain and wrong answer costs 34.5.",
+)
+def log_loss(y: ArrayLike, probability: ArrayLike, eps: float = 1e-15) -> float:
+    """Cross-entropy of two-class probabilities, arguments as `brier`; `eps` clips certainty."""
+    labels, p = _pair(y, probability)
+    p = np.clip(p, eps, 1 - eps)
+    return float(-np.mean(np.where(labels, np.log(p), np.log1p(-p))))
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """Observed frequency against stated probability, empty bins left out.
+
+    Attributes:
+        predicted: Mean probability of each bin, shape `(k,)`.
+        observed: Share of positives in each bin.
+        count: Cases in each bin.
+        intervals: Wilson interval of each observed share.
+        edges: Bin edges, lowest and highest included.
+    """
+
+    predicted: Floats
+    observed: Floats
+    count: NDArray[np.int_]
+    intervals: tuple[Interval, ...]
+    edges: Floats
+
+    @property
+    def gap(self) -> Floats:
+        """Absolute difference of observed and predicted in each bin."""
+        return np.asarray(np.abs(self.observed - self.predicted))
+
+
+def _bins(p: Floats, bins: int, binning: Binning) -> tuple[NDArray[np.intp], Floats]:
+    """Bin index of each probability and the edges."""
+    if bins < 1:
+        raise BadInputError("cannot make bins", why=f"{bins} bins asked for")
+    if binning == "width":
+        edges = np.linspace(0.0, 1.0, bins + 1)
+        return np.clip(np.searchsorted(edges, p, side="left") - 1, 0, bins - 1), edges
+    if binning == "mass":
+        # Equal values always share a bin: ties are never split by their order in the file.
+        edges = np.unique(np.quantile(p, np.linspace(0.0, 1.0, bins + 1)))
+        if len(edges) == 1:
+            return np.zeros(len(p), dtype=np.intp), np.repeat(edges, 2)
+        return np.clip(np.searchsorted(edges, p, side="left") - 1, 0, len(edges) - 2), edges
+    raise UsageError("unknown binning", item=str(binning), fix="use width or mass")
+
+
+def reliability_curve(
+    y: ArrayLike, probability: ArrayLike, bins: int = 10, binning: Binning = "width", level: float = 0.95
+) -> ReliabilityCurve:
+    """Reliability (calibration) curve.
+
+    Args:
+        y: Labels 0/1, shape `(n,)`.
+        probability: Probability of class 1, shape `(n,)`.
+        bins: Number of bins.
+        binning: `width` for equal widths on [0, 1], bins open below and closed above; `mass` for equal numbers of
+            cases.
+        level: Level of the Wilson intervals.
+
+    Returns:
+        The curve over the bins that hold a case.
+
+    Raises:
+        BadInputError: Values that are not probabilities, or wrong labels.
+    """
+    labels, p = _pair(y, probability)
+    index, edges = _bins(p, bins, binning)
+    size = len(edges) - 1
+    count = np.bincount(index, minlength=size)
+    hits = np.bincount(index, weights=labels, minlength=size)
+    total = np.bincount(index, weights=p, minlength=size)
+    keep = count > 0
+    intervals = tuple(wilson(round(h), int(c), level) for h, c in zip(hits[keep], count[keep], strict=True))
+    return ReliabilityCurve(total[keep] / count[keep], hits[keep] / count[keep], count[keep], intervals, edges)
+
+
+@metric(
+    "ece",
+    definition="Expected calibration error: mean over equal-width bins of |observed share - mean "
+    "probability|, weighted by "
+    "the cases in the bin; bins are (a, b], the first holds 0.",
+    source="Naeini, Cooper and Hauskrecht, AAAI 2015, on the probability of class 1",
+    higher_is_better=False,
+    edge_cases=_EDGES + " Empty bins count nothing.",
+)
+def ece(y: ArrayLike, probability: ArrayLike, bins: int = 15, binning: Binning = "width") -> float:
+    """Expected calibration error, arguments as `reliability_curve`."""
+    curve = reliability_curve(y, probability, bins, binning)
+    return float(np.average(curve.gap, weights=curve.count))
+
+
+@metric(
+    "ace",
+    definition="Adaptive calibration error: plain mean of |observed share - mean probability| over bins of equal mass.",
+    source="Nixon et al., CVPR Workshops 2019, two-class case",
+    higher_is_better=False,
+    edge_cases=_EDGES + " Equal probabilities stay in one bin, so there may be fewer bins than asked for.",
+)
+def ace(y: ArrayLike, probability: ArrayLike, bins: int = 15) -> float:
+    """Adaptive calibration error, arguments as `reliability_curve`."""
+    return float(np.mean(reliability_curve(y, probability, bins, "mass").gap))
+
+
+@metric(
+    "mce",
+    definition="Maximum calibration error: largest |observed share - mean probability| over equal-width bins.",
+    source="Naeini, Cooper and Hauskrecht, AAAI 2015",
+    higher_is_better=False,
+    edge_cases=_EDGES + " Empty bins count nothing.",
+)
+def mce(y: ArrayLike, probability: ArrayLike, bins: int = 15) -> float:
+    """Maximum calibration error, arguments as `reliability_curve`."""
+    return float(np.max(reliability_curve(y, probability, bins, "width").gap))

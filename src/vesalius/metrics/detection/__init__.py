@@ -1,0 +1,1 @@
+"""Boxes, points and counts: where things are."""

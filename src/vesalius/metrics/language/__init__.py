@@ -1,0 +1,1 @@
+"""Generated text, reports and answers."""

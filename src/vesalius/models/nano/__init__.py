@@ -1,0 +1,1 @@
+"""nano, the model that ships: its tower, its words and its heads."""

@@ -1,0 +1,1 @@
+"""What a person sees: display windows, overlays, heat maps, charts and pages."""

@@ -1,0 +1,1 @@
+"""The small parts of open data sets that vesalius is developed on."""

@@ -1,0 +1,1 @@
+"""What all systems share: recipe, claims, catalogue, results, conformance."""

@@ -1,0 +1,1 @@
+"""Nets that several systems build on."""

@@ -1,0 +1,55 @@
+"""An embedder made of a frozen one and a trained adapter on either side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from vesalius.cases import Case
+from vesalius.models.embedding import TowerEmbedder
+from vesalius.models.protocols import AnyArray, FloatArray
+from vesalius.systems.frame.inputs import base_embedder
+from vesalius.systems.frame.recipe import Floats, SystemModel
+from vesalius.training.two_tower import Aligner
+
+
+class AdaptedModel(SystemModel, TowerEmbedder):
+    """An embedder: the frozen one below it, then the adapters."""
+
+    capabilities: ClassVar[tuple[str, ...]] = ("embed", "text")
+    net: Aligner
+
+    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
+        self.base = base_embedder(config, device)
+        SystemModel.__init__(self, config, device)
+        TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)  # type: ignore[arg-type] # every embedder here has this one
+
+    @property
+    def scale(self) -> float:
+        """Inverse temperature of the trained softmax."""
+        return float(self.net.scale.detach())
+
+    def build(self) -> Aligner:
+        """Two adapters and a temperature."""
+        return Aligner(self.base.dim, self.base.dim, self.config["dim"])
+
+    @torch.inference_mode()
+    def adapt(self, below: FloatArray) -> FloatArray:
+        """`(n, dim)` unit vectors from those of the embedder below."""
+        out: FloatArray = self.net.image(torch.from_numpy(below).to(self.device)).cpu().numpy()
+        return out
+
+    def _forward_views(self, views: AnyArray) -> FloatArray:
+        return self.adapt(self.base.embed_views([v[None] for v in views]))
+
+    @torch.inference_mode()
+    def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
+        out: FloatArray = self.net.text(torch.from_numpy(self.base.embed_text(texts)).to(self.device)).cpu().numpy()
+        return out
+
+    def predict(self, cases: Sequence[Case]) -> Floats:
+        """`(n, dim)` vector of each case's first image."""
+        return self.embed([c.images[0] for c in cases]).astype(np.float64)

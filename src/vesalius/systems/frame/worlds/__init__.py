@@ -1,0 +1,1 @@
+"""Cases that claim checks train and test on."""

@@ -1,0 +1,1 @@
+"""Published systems that find where a phrase points."""

@@ -1,0 +1,1 @@
+"""Published systems that put images and words into one space."""

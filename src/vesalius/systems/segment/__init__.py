@@ -1,0 +1,1 @@
+"""Published systems that outline what they are pointed at."""

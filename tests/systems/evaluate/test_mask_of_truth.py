@@ -1,0 +1,86 @@
+"""Card 63: what masks give away, and that the control takes it back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.audit.masks import common_area, masked
+from vesalius.errors import BadInputError
+from vesalius.nn.random_conv import RandomConv
+from vesalius.systems import open_system
+from vesalius.systems.evaluate.mask_of_truth import LUNGS
+from vesalius.systems.evaluate.masking import _features, clear_of_border, read_masked
+from vesalius.systems.frame.inputs import area
+from vesalius.systems.frame.recipe import Job
+
+
+def test_lungs_of_a_phantom_cover_a_fair_part_of_the_film():
+    found = area(open_system("mask-of-truth").example(1, 0)[0], LUNGS, 64)
+    assert found.shape == (64, 64)
+    assert 0.1 < found.mean() < 0.6
+
+
+def test_a_box_covers_the_last_row_and_column_of_its_region():
+    roi = np.zeros((8, 8), bool)
+    roi[2:5, 3:7] = True
+    gone = masked(np.ones((8, 8), np.uint8), roi, "no-box")
+    assert gone[4, 6] == 0
+    assert gone.sum() == 64 - 12
+
+
+def test_a_hole_whose_size_follows_the_label_is_an_alarm_only_without_the_control():
+    cases = open_system("mask-of-truth").example(80, 1)
+    y = np.arange(80) % 2 == 0
+    found = read_masked(cases, LUNGS, y, grow=[3 if v else 0 for v in y], modes=("no-roi", "no-fixed"))
+    from vesalius.metrics.classification.scores import auroc
+
+    assert auroc(*found["no-roi", "no-roi"]) > 0.8
+    assert auroc(*found["no-fixed", "no-fixed"]) < 0.7
+
+
+def test_organs_that_cover_everything_leave_no_control():
+    cases = open_system("mask-of-truth").example(20, 1)
+    y = np.arange(20) % 2 == 0
+    with pytest.raises(BadInputError, match="cover the whole picture"):
+        read_masked(cases, LUNGS, y, grow=[40] * 20, modes=("no-fixed",))
+    kept = clear_of_border(cases, LUNGS)
+    assert kept
+    assert all(not area(c, LUNGS, 64)[:2].any() for c in kept)
+
+
+def test_the_common_area_is_one_for_all():
+    a, b = np.zeros((6, 6), bool), np.zeros((6, 6), bool)
+    a[1, 1] = b[4, 3] = True
+    assert common_area([a, b]).sum() == 4 * 3
+
+
+def test_random_filters_are_blind_to_brightness_and_fixed_by_their_seed():
+    net = RandomConv(grid=1)
+    flat = net(torch.full((1, 1, 16, 16), 0.4))[0]
+    inner = net.weight.sum((1, 2, 3)).abs()
+    assert inner.max() < 1e-5
+    assert flat[-1] == pytest.approx(0.4, abs=1e-6)
+    assert torch.equal(RandomConv(seed=3).weight, RandomConv(seed=3).weight)
+    assert not torch.equal(RandomConv(seed=3).weight, RandomConv(seed=4).weight)
+
+
+def test_saved_head_equals_the_probe_it_came_from():
+    from vesalius.audit.probe import fit_probe
+    from vesalius.systems.frame.inputs import pictures
+
+    system = open_system("mask-of-truth")
+    cases = system.example(40, 2)
+    model = system.train(cases, Job())
+    grey = pictures((c.images[0] for c in cases), 64)
+    y = np.asarray([c.label("atelectasis") == 1 for c in cases])
+    expected = fit_probe(_features(grey), y, 10.0).predict(_features(grey))
+    np.testing.assert_allclose(model.predict(cases)[:, 1], expected, atol=1e-5)
+
+
+def test_one_class_is_refused():
+    system = open_system("mask-of-truth")
+    healthy = [c for c in system.example(12, 0) if c.label("atelectasis") == 0]
+    with pytest.raises(BadInputError, match="nothing to tell apart"):
+        system.train(healthy, Job())
