@@ -125,7 +125,7 @@ def test_every_layout_resolves_and_is_described() -> None:
         assert layout.title
         assert layout.signs
         assert all(
-            rule.kind in {"path", "columns", "json", "npz", "xml", "class_folders"}
+            rule.kind in {"path", "columns", "values", "json", "npz", "xml", "class_folders"}
             for s in layout.signs
             for rule in s.rules
         )

@@ -11,7 +11,7 @@ import pytest
 from vesalius.cases import Box, CaseSet, Mask, Point
 from vesalius.errors import MissingError, UsageError
 from vesalius.sources.builders import captions, label_text
-from vesalius.sources.open_sets.readers import BY_NAME, read_layout
+from vesalius.sources.open_sets.readers import read_layout
 from vesalius.sources.terms import read_terms
 
 
@@ -220,4 +220,3 @@ def test_an_unknown_set_or_folder_is_named(tmp_path: Path) -> None:
         read_layout("busi", tmp_path / "gone")
     with pytest.raises(MissingError, match=r"cases\.csv"):
         read_layout("busi", tmp_path)
-    assert len(BY_NAME) == 10

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError, VesaliusError
 from vesalius.io.formats.blob import Blob
-from vesalius.io.formats.sniff import HEAD, sniff
+from vesalius.io.formats.sniff import HEAD, is_raster, sniff
 from vesalius.io.limits import DEFAULT, Limits, check_pixels
 from vesalius.io.pool.messages import as_error
 
@@ -158,12 +158,10 @@ def _unpacked(path: Path, members: list[str], name: str, limits: Limits) -> Iter
 
 
 def _volume(image: Image, slices: Iterator[tuple[int, BinaryIO, str]], n: int, name: str, limits: Limits) -> AnyArray:
-    """Slices of a DICOM series as one array; the type grows where a slice needs a wider one."""
-    from vesalius.io.dicom.pixels import read_dicom
-
+    """Slices of a DICOM series, or frames in picture files, as one array; its type grows where a slice needs it to."""
     out: AnyArray | None = None
     for place, stream, label in slices:
-        plane = read_dicom(stream, label, limits)
+        plane = _plane(stream, label, limits)
         if out is None:
             check_pixels((n, *plane.shape), plane.dtype.itemsize, limits, name)
             out = np.empty((n, *plane.shape), plane.dtype)
@@ -177,6 +175,19 @@ def _volume(image: Image, slices: Iterator[tuple[int, BinaryIO, str]], n: int, n
     if out is None:
         raise VesaliusError("series has no slice", item=name)
     return out if image.frame is None else _pick(out, image.frame, name)
+
+
+def _plane(stream: BinaryIO, label: str, limits: Limits) -> AnyArray:
+    """One slice or frame: a DICOM file, or a picture by its own first bytes."""
+    if is_raster(stream.read(HEAD)):
+        from vesalius.io.formats.raster import read_raster
+
+        stream.seek(0)
+        return read_raster(stream, label, limits, None)
+    from vesalius.io.dicom.pixels import read_dicom
+
+    stream.seek(0)
+    return read_dicom(stream, label, limits)
 
 
 def with_pixels(image: Image, limits: Limits | None = None) -> Image:

@@ -50,7 +50,7 @@ def sniff(head: bytes, blob: Blob, limits: Limits) -> str:
         raise BadInputError("cannot read", item=blob.name, why="the file is empty")
     if head[128:132] == b"DICM":
         return "dicom"
-    if head.startswith(_RASTER + _TIFF) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+    if is_raster(head):
         return "raster"
     if _is_nifti(head):
         return "nifti"
@@ -82,6 +82,12 @@ def sniff(head: bytes, blob: Blob, limits: Limits) -> str:
             raise BadInputError("this format is not read", item=blob.name, why=f"it is {name}", fix=fix)
     why = "it holds nothing but a DICOM preamble" if not head.strip(b"\0") and len(head) >= 128 else ""
     raise BadInputError("not an image", item=blob.name, why=why or "its first bytes are of no format that is read")
+
+
+def is_raster(head: bytes) -> bool:
+    """True for the first bytes of a picture file; DICOM may hide one's magic bytes in its preamble."""
+    picture = head.startswith(_RASTER + _TIFF) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return picture and head[128:132] != b"DICM"
 
 
 def _is_nifti(head: bytes) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from vesalius.errors import MissingError
-from vesalius.sources.layouts.files import header, is_image
+from vesalius.sources.layouts.files import header, is_image, rows
 from vesalius.sources.layouts.layout import Layout, Rule
 from vesalius.sources.layouts.registry import layouts
 
@@ -21,6 +23,8 @@ _HEAD = 1 << 18
 #: Files that are tried for one glob, and folders that are walked for pictures.
 _TRIES = 20
 _FILES = 5000
+#: Rows of a table whose values are looked at.
+_ROWS = 5000
 #: Folder names that say what files are, not which class they show.
 _NOT_CLASSES = frozenset({"images", "masks", "labels", "annotations", "img", "imgs", "mask", "segmentations"})
 
@@ -86,6 +90,20 @@ def _columns(rule: Rule, folder: Path) -> str | None:
     return None
 
 
+def _values(rule: Rule, folder: Path) -> str | None:
+    """A column that names nothing but what it is known to name, and more than one of it where there is more."""
+    column, *known = rule.names
+    for file in _files(rule, folder):
+        if column not in header(file):
+            continue
+        found = {row[column] for _, row in islice(rows(file, []), _ROWS)}
+        if found <= set(known) and len(found) >= min(2, len(known)):
+            return f"{file.name} whose {column} names {', '.join(sorted(found)[:3])}" + (
+                " ..." if len(found) > 3 else ""
+            )
+    return None
+
+
 def _json(rule: Rule, folder: Path) -> str | None:
     for file in _files(rule, folder):
         if all(re.search(rf'"{re.escape(name)}"\s*[:,]', _head(file)) for name in rule.names):
@@ -95,6 +113,12 @@ def _json(rule: Rule, folder: Path) -> str | None:
 
 def _head(file: Path) -> str:
     """The beginning and the end of a file: long lists stand between the keys of some formats."""
+    if file.name.endswith(".gz"):
+        try:
+            with gzip.open(file, "rb") as packed:
+                return packed.read(_HEAD).decode("utf-8", errors="replace")
+        except (OSError, EOFError, zlib.error):
+            return ""
     with file.open("rb") as data:
         start = data.read(_HEAD)
         size = file.stat().st_size
@@ -151,6 +175,7 @@ def _class_folders(rule: Rule, folder: Path) -> str | None:
 _CHECKS: dict[str, Callable[[Rule, Path], str | None]] = {
     "path": _path,
     "columns": _columns,
+    "values": _values,
     "json": _json,
     "npz": _npz,
     "xml": _xml,

@@ -12,8 +12,8 @@ from typing import Literal
 
 from vesalius.cases.image import Kind
 
-Parse = Literal["text", "number", "integer", "age", "sex", "status", "flag", "view"]
-RuleKind = Literal["path", "columns", "json", "npz", "class_folders", "xml"]
+Parse = Literal["text", "number", "integer", "age", "sex", "status", "flag", "view", "side"]
+RuleKind = Literal["path", "columns", "values", "json", "npz", "class_folders", "xml"]
 Shape = Literal["xyxy", "xywh", "xy"]
 
 #: The label that holds the one class of a case, where a data set sorts each case into exactly one.
@@ -25,10 +25,11 @@ class Column:
     """What one column of a table means.
 
     Args:
-        to: Field of the record: `id`, `image`, `patient`, `time`, `split`, `view`, `modality`, `licence`, `url`,
-            `source_id`, `class`, `onehot:NAME` (1 says that the class is NAME), `labels` (several, with
-            `Layout.separator` between them), `label:NAME`, `attr:NAME`, `report:SECTION`, or `mask:LABEL[@ANNOTATOR]`
-            (path of a mask image).
+        to: Field of the record: `id`, `image`, `patient`, `time`, `split`, `view`, `modality`, `body_part`, `licence`,
+            `url`, `source_id`, `class`, `onehot:NAME` (1 says that the class is NAME), `labels` (several, with
+            `Layout.separator` between them), `label:NAME`, `attr:NAME`, `meta:NAME` (a fact of the image, such as its
+            plane or sequence), `spacing` (mm for one pixel, the same both ways), `report:SECTION`, or
+            `mask:LABEL[@ANNOTATOR]` (path of a mask image).
         parse: How the cell is understood; an empty cell is always "not known".
         unit: UCUM unit, for a `label:NAME` that is a number.
     """
@@ -73,6 +74,7 @@ class Rule:
 
     Args:
         kind: `path` (a file or folder matches `glob`), `columns` (a matching table has all `names` in its header),
+            `values` (the column named first holds the other names in a matching table, and nothing else),
             `json` (a matching file has all `names` as keys near its start), `npz` (an archive has all members),
             `xml` (a matching file's root element is one of `names`), `class_folders` (folders that hold images only).
         glob: Which files to look at, relative to the folder.

@@ -29,6 +29,9 @@ class _Draft:
     image: Path | None = None
     modality: str = ""
     view: str = ""
+    body_part: str = ""
+    spacing: float | None = None
+    meta: dict[str, str | int | float] = field(default_factory=dict)
     masks: list[Region] = field(default_factory=list)
     report: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
@@ -164,10 +167,12 @@ def _put(
         draft.report[detail] = str(value)
     elif field_ in _SOURCE:
         draft.source[_SOURCE[field_]] = str(value)
-    elif field_ in {"id", "patient", "modality", "view"}:
+    elif field_ == "meta":
+        draft.meta[detail] = value
+    elif field_ in {"id", "patient", "modality", "view", "body_part"}:
         setattr(draft, field_, str(value))
-    elif field_ == "time":
-        draft.time = value
+    elif field_ in {"time", "spacing"}:
+        setattr(draft, field_, value)
     else:
         raise ValueError(f"the layout {layout.name} has a column for {column.to!r}, which no case has")
 
@@ -211,8 +216,9 @@ def _case(layout: Layout, key: str, draft: _Draft, regions: list[Region]) -> Cas
             modality=draft.modality or layout.modality,
             view=draft.view or layout.view,
             kind=layout.kind,
-            body_part=layout.body_part,
-            meta={"anatomy": layout.anatomy} if layout.anatomy else {},
+            spacing=None if draft.spacing is None else (draft.spacing, draft.spacing),
+            body_part=draft.body_part or layout.body_part,
+            meta={**({"anatomy": layout.anatomy} if layout.anatomy else {}), **draft.meta},
         )
     return Case(
         id=f"{layout.name}/{key}",

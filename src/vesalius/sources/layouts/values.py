@@ -10,6 +10,7 @@ from vesalius.sources.layouts.layout import Parse
 Value = str | int | float | None
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
+_SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 _UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "unknown", "null", "u", "?"})
 _VIEWS = {"P": "PA", "LATERAL": "LATERAL", "L": "LATERAL", "LL": "LL"}
 
@@ -20,7 +21,7 @@ def parse(cell: str, how: Parse) -> Value:
     Args:
         cell: The text.
         how: `text`; `number` and `integer`; `age` in years (`058Y`, `058M`, `58`, up to 120); `sex` as `F M O`;
-            `status` as 1, 0, -1 (CheXpert's floats too); `flag` as 1 or 0; `view` in capitals.
+            `status` as 1, 0, -1 (CheXpert's floats too); `flag` as 1 or 0; `view` in capitals; `side` as L or R.
 
     Returns:
         The value, None when the cell says that it is not known.
@@ -40,6 +41,10 @@ def parse(cell: str, how: Parse) -> Value:
         if text.lower() not in _SEX:
             raise ValueError(f"sex {text!r} is not one of M, F, O")
         return _SEX[text.lower()]
+    if how == "side":
+        if text.lower() not in _SIDES:
+            raise ValueError(f"side {text!r} is neither left nor right")
+        return _SIDES[text.lower()]
     if how == "age":
         return _age(text)
     if how == "flag" and text.lower() in {"true", "yes", "false", "no"}:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -226,7 +228,7 @@ def _question(
 
 def entries(file: Path, refused: Refused) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The objects of a JSON list, or of a file of JSON lines, each with its place; others are named and passed by."""
-    if file.suffix == ".jsonl":
+    if file.name.endswith((".jsonl", ".jsonl.gz")):
         yield from _json_lines(file, refused)
         return
     try:
@@ -245,10 +247,17 @@ def entries(file: Path, refused: Refused) -> Iterator[tuple[str, Mapping[str, An
 
 
 def _json_lines(file: Path, refused: Refused) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with file.open("rb") as lines:
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
         number = 0
-        while raw := lines.readline(_MAX_LINE):
+        while True:
             number += 1
+            try:
+                raw = lines.readline(_MAX_LINE)
+            except (EOFError, zlib.error, OSError) as error:
+                refused.append((f"{file.name}:{number}", f"the file is damaged from here on ({error})"))
+                return
+            if not raw:
+                return
             where = f"{file.name}:{number}"
             if not raw.strip():
                 continue

@@ -18,6 +18,7 @@ from vesalius.sources.layouts.files import FileIndex, Refused, rows, stem_of
 from vesalius.sources.layouts.layout import Column, Layout, RegionTable, Rule, Sign
 from vesalius.sources.layouts.tabular import read, read_rows, reason, tables
 from vesalius.sources.layouts.volumes import label_regions, volume_images
+from vesalius.sources.open_sets import image_sets, question_sets
 
 NIH_LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -229,6 +230,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
 )
 
+LAYOUTS = (*LAYOUTS, *image_sets.LAYOUTS, *question_sets.LAYOUTS)
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
 
 
@@ -236,8 +238,7 @@ def read_layout(name: str, folder: str | os.PathLike[str]) -> CaseSet:
     """Read one of these sets; images stay where they are and are named by absolute path.
 
     Args:
-        name: `nih-cxr14`, `isic2017`, `busi`, `cbc`, `chula-rbc12`, `brca-m2c`, `hippocampus`, `chase-db1`,
-            `covid-cc-by` or `vqa-rad-text`.
+        name: A name of `LAYOUTS`: `nih-cxr14`, `isic2017`, `busi`, `cross-sections`, `medquad`, ...
         folder: The set's own folder, with its tables.
 
     Returns:
@@ -369,4 +370,10 @@ _READERS: dict[str, Callable[[Layout, Path, Refused], Iterator[Case]]] = {
     "hippocampus": read_hippocampus,
     "covid-cc-by": read_covid,
     "vqa-rad-text": read_vqa_rad_text,
+    "ct-ich": image_sets.read_ct_ich,
+    "hc18-fetal-head": image_sets.read_fetal_head,
+    "cross-sections": image_sets.read_cross_sections,
+    "lung-ultrasound": image_sets.read_clips,
+    "medquad": question_sets.read_medquad,
+    "pubmedqa": question_sets.read_pubmedqa,
 }
