@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def test_exceptions_become_named_errors():
 def test_functions_that_cannot_travel_are_refused_at_once():
     with DecodePool(1) as pool, pytest.raises(UsageError, match="another process"):
         pool.map(lambda x: x, [1])
+
+
+def test_items_that_cannot_travel_cost_themselves_alone():
+    with DecodePool(1) as pool:
+        list(pool.map(operator.truth, range(200)))  # batches grow while items are quick
+        items = [1, lambda: 0, 0, threading.Lock(), 2] * 3
+        results = [r for _, r in pool.map(operator.truth, items)]
+    assert [isinstance(r, VesaliusError) for r in results] == [False, True, False, True, False] * 3
+    assert results[0] is True
+    assert "another process" in str(results[1])
 
 
 def test_answers_that_are_code_are_not_unpickled():

@@ -50,7 +50,20 @@ def send(stream: IO[bytes], message: Any) -> None:
     Raises:
         OSError: The other side is gone.
     """
-    data = pickle.dumps(message, protocol=5)
+    send_bytes(stream, pack(message))
+
+
+def pack(message: Any) -> bytes:
+    """A message's bytes."""
+    return pickle.dumps(message, protocol=5)
+
+
+def send_bytes(stream: IO[bytes], data: bytes) -> None:
+    """Write one packed message.
+
+    Raises:
+        OSError: The other side is gone.
+    """
     stream.write(_HEAD.pack(len(data)))
     stream.write(data)
     stream.flush()

@@ -31,6 +31,8 @@ START_SECONDS = 120.0
 #: Aim of a batch: long enough that talking costs nothing, short enough that work is spread evenly.
 _BATCH_SECONDS = 0.05
 _MAX_BATCH = 64
+#: Functions that a child keeps at hand.
+_KEPT_FUNCTIONS = 8
 _PIPE_BYTES = 1 << 20
 
 
@@ -47,6 +49,7 @@ class DecodePool:
     Args:
         workers: Number of processes; None for as many as there are processors, at most 8.
         limits: `seconds` and `memory_bytes` are enforced here; the function may take the rest for itself.
+        idle_seconds: A child without work for so long ends, and starts again when there is some; None never.
 
     Example:
         >>> import math
@@ -56,8 +59,10 @@ class DecodePool:
         [(0, 2.0), (1, 3.0)]
     """
 
-    def __init__(self, workers: int | None = None, limits: Limits | None = None) -> None:
-        self.limits = limits or DEFAULT
+    def __init__(
+        self, workers: int | None = None, limits: Limits | None = None, *, idle_seconds: float | None = None
+    ) -> None:
+        self.limits, self.idle_seconds = limits or DEFAULT, idle_seconds
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise UsageError("a pool needs at least one worker", item=f"workers={workers}")
@@ -65,6 +70,7 @@ class DecodePool:
         self._hands: list[_Hand] = []
         self._watchdog: threading.Thread | None = None
         self._closed = threading.Event()
+        self._starting = threading.Lock()
 
     def __enter__(self) -> DecodePool:
         return self
@@ -85,14 +91,15 @@ class DecodePool:
             hand.thread.join()
 
     def map(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 0
     ) -> Iterator[tuple[int, _Result | VesaliusError]]:
-        """Run `function` on every item, several at once.
+        """Run `function` on every item, several at once; several calls, in threads or one in another, share the pool.
 
         Args:
             function: Importable by name (a module's function, or a `functools.partial` of one); its result must be
                 plain data, numpy arrays or classes of this package or of the function's own module.
             items: Taken from as they are needed; never all at once.
+            ahead: At least so many items are on their way or done while the caller is busy with a result.
 
         Yields:
             `(index, result)` in the order of the items; the result is a `VesaliusError` for an item that failed.
@@ -104,16 +111,18 @@ class DecodePool:
             raise UsageError("the pool is closed", fix="use it inside its `with` block")
         job: _Job[_Result] = _Job(_packed(function), _modules(function))
         self._start()
-        return self._run(job, iter(items))
+        return self._run(job, iter(items), ahead)
 
-    def _run(self, job: _Job[_Result], items: Iterator[_Item]) -> Iterator[tuple[int, _Result | VesaliusError]]:
+    def _run(
+        self, job: _Job[_Result], items: Iterator[_Item], ahead: int
+    ) -> Iterator[tuple[int, _Result | VesaliusError]]:
         sent = given = 0
         more = True
         try:
             while True:
                 batch_size = job.batch_size()
                 # Enough work ahead that no child waits, little enough that results do not pile up.
-                while more and sent - given < self.workers * (batch_size * 2 + 1):
+                while more and sent - given < max(ahead, self.workers * (batch_size * 2 + 1)):
                     batch = _Batch(job)
                     for item in items:
                         batch.items.append((sent, item, _label(item, sent)))
@@ -132,8 +141,12 @@ class DecodePool:
             job.cancelled = True
 
     def _start(self) -> None:
-        if not self._hands:
-            self._hands = [_Hand(self._tasks, self.limits, self._closed) for _ in range(self.workers)]
+        with self._starting:
+            if self._hands:
+                return
+            self._hands = [
+                _Hand(self._tasks, self.limits, self._closed, self.idle_seconds) for _ in range(self.workers)
+            ]
             self._watchdog = threading.Thread(target=self._watch, name="vesalius-watchdog", daemon=True)
             self._watchdog.start()
 
@@ -186,10 +199,17 @@ class _Batch:
 class _Hand:
     """One thread and the child it feeds."""
 
-    def __init__(self, tasks: queue.SimpleQueue[_Batch | None], limits: Limits, closed: threading.Event) -> None:
-        self._tasks, self._limits, self._closed = tasks, limits, closed
+    def __init__(
+        self,
+        tasks: queue.SimpleQueue[_Batch | None],
+        limits: Limits,
+        closed: threading.Event,
+        idle_seconds: float | None,
+    ) -> None:
+        self._tasks, self._limits, self._closed, self._idle = tasks, limits, closed, idle_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._function: bytes = b""
+        #: Functions that the child holds, by their pickles, each with its number there.
+        self._functions: dict[bytes, int] = {}
         self._deadline: float | None = None
         self._late = False
         self._lock = threading.Lock()
@@ -208,10 +228,18 @@ class _Hand:
                 self._process.kill()
 
     def _loop(self) -> None:
-        while (batch := self._tasks.get()) is not None and not self._closed.is_set():
+        while (batch := self._next()) is not None and not self._closed.is_set():
             self._do(batch)
         self.kill()
         self._reap()
+
+    def _next(self) -> _Batch | None:
+        """The next batch; a child that has waited too long for one is sent home."""
+        with contextlib.suppress(queue.Empty):
+            return self._tasks.get(timeout=self._idle if self._process is not None else None)
+        self.kill()
+        self._reap()
+        return self._tasks.get()
 
     def _do(self, batch: _Batch) -> None:
         """Every item of the batch gets an answer; the one that killed the child gets the reason."""
@@ -222,9 +250,13 @@ class _Hand:
             try:
                 self._prepare(batch.job)
                 done = self._feed(batch.job, left)
-            except VesaliusError as error:
+            except Exception as error:  # no child, or an item that cannot travel: whoever waits must get an answer
+                if len(left) > 1 and not isinstance(error, VesaliusError):
+                    for item in left:
+                        self._do(_Batch(batch.job, [item]))
+                    return
                 for index, _, label in left:
-                    batch.job.put(index, messages.as_error(error, label), 0.0)
+                    batch.job.put(index, messages.as_error(error, label, "cannot send to another process"), 0.0)
                 return
             left = left[done:]
             if left:
@@ -236,12 +268,16 @@ class _Hand:
         """Have a live child that knows the function."""
         if self._process is None:
             self._process = _spawn()
-            self._function = b""
-        if self._function != job.function:
+            self._functions = {}
+        if job.function not in self._functions:
+            # Two rooms may share a pool and take turns with a function each; a few are kept, old ones go.
+            if len(self._functions) >= _KEPT_FUNCTIONS:
+                self._functions = {}
+            number = len(self._functions)
             self._set_deadline(START_SECONDS)
             try:
                 messages.send(_stdin(self._process), ("limits", self._limits))
-                messages.send(_stdin(self._process), ("function", job.function))
+                messages.send(_stdin(self._process), ("function", (number, job.function)))
                 data = messages.receive_bytes(_stdout(self._process))
             except OSError:
                 data = None
@@ -251,9 +287,9 @@ class _Hand:
                 if data is None:
                     self._reap()
                 raise VesaliusError(
-                    "cannot start a decoding process", why=str(answer[1]), fix="decode in this process (isolate=False)"
+                    "cannot start a decoding process", why=str(answer[1]), fix="decode in this process (workers=0)"
                 )
-            self._function = job.function
+            self._functions[job.function] = number
 
     def _feed(self, job: _Job[Any], items: list[tuple[int, Any, str]]) -> int:
         """Send a batch, collect the answers; returns how many came before the child died (all of them, usually)."""
@@ -261,11 +297,12 @@ class _Hand:
         if process is None:
             return 0
         self._late = False
+        question = messages.pack(("items", (self._functions[job.function], items)))
         started = time.monotonic()
         self._set_deadline(self._limits.seconds)
         done = 0
         try:
-            messages.send(_stdin(process), ("items", items))
+            messages.send_bytes(_stdin(process), question)
             while done < len(items):
                 data = messages.receive_bytes(_stdout(process))
                 if data is None:

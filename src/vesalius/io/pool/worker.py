@@ -36,22 +36,24 @@ def main() -> None:
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     limits = Limits()
-    function: Callable[[Any], Any] | None = None
+    functions: dict[int, Callable[[Any], Any]] = {}
     while (data := messages.receive_bytes(questions)) is not None:
         kind, payload = messages.unpack_trusted(data)
         if kind == "limits":
             limits = payload
         elif kind == "function":
+            number, packed = payload
             try:
-                function = messages.unpack_trusted(payload)
+                functions[number] = messages.unpack_trusted(packed)
                 _limit_memory(limits)
                 messages.send(answers, ("ready", None))
             except Exception as error:  # whatever the import raises must reach the user
                 messages.send(answers, ("broken", f"{type(error).__name__}: {error}"))
         else:
-            for index, item, label in payload:
+            number, items = payload
+            for index, item, label in items:
                 _limit_cpu(limits)
-                _answer(answers, function, index, item, label)
+                _answer(answers, functions.get(number), index, item, label)
 
 
 def _answer(answers: IO[bytes], function: Callable[[Any], Any] | None, index: int, item: Any, label: str) -> None:
