@@ -92,6 +92,11 @@ class Job:
         if self.on_refused is not None:
             self.on_refused(refusal)
 
+    def at(self, what: str, done: int, total: int | None = None) -> None:
+        """Say how far a step is, where there are no items to pass on."""
+        if self.on_progress is not None:
+            self.on_progress(Progress(what, done, total))
+
     def progress(self, items: Iterable[T], total: int | None = None, what: str = "") -> Iterator[T]:
         """Pass items on, say how far it is, and stop between two items when the job was cancelled.
 
@@ -105,9 +110,8 @@ class Job:
             done += 1
             if self.on_progress is not None and time.monotonic() - last >= EVERY:
                 last = time.monotonic()
-                self.on_progress(Progress(what, done, total))
-        if self.on_progress is not None:
-            self.on_progress(Progress(what, done, done if total is None else total))
+                self.at(what, done, total)
+        self.at(what, done, done if total is None else total)
 
     def cancel(self) -> None:
         """Ask the work to stop at its next safe point; may be called from another thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image as Pil
 
 from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 from vesalius.cases import CaseSet, Image
-from vesalius.errors import BadInputError, MissingError
+from vesalius.errors import BadInputError, CancelledError, MissingError
 from vesalius.io import DecodePool, read, read_pixels, write
 from vesalius.io.pixels import with_pixels
+from vesalius.job import Job
 
 
 @pytest.fixture
@@ -102,6 +104,45 @@ def test_single_files_lists_and_what_is_not_there(folder):
 def test_reading_streams(folder):
     first = next(iter(read(folder, workers=1)))
     assert first.images[0].uri == "array.npy"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_an_error_ended_is_not_taken_for_the_whole(folder, workers):
+    def stop(refusal):
+        if refusal.item == "notes.txt" and not told:
+            told.append(refusal)
+            raise KeyboardInterrupt
+
+    told: list = []
+    cases = read(folder, Job(workers=workers, on_refused=stop))
+    seen: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        seen.extend(case.id for case in cases)
+    assert len(seen) < 6
+    assert len(list(cases)) == 6
+    assert len(list(cases)) == 6
+    assert sorted(item for item, _ in cases.refused) == ["broken.dcm", "notes.txt"]
+
+
+def test_a_cancelled_job_ends_the_reading(folder):
+    job = Job(workers=1)
+    cases = iter(read(folder, job))
+    next(cases)
+    job.cancel()
+    with pytest.raises(CancelledError):
+        list(cases)
+
+
+def test_two_threads_may_read_one_set(folder):
+    cases = read(folder, workers=1)
+    found = [[], []]
+    threads = [threading.Thread(target=lambda out: out.extend(c.id for c in cases), args=(out,)) for out in found]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
 
 
 def test_a_written_set_is_read_back(folder, tmp_path):

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.library.fakes import FakeEmbedder, make_case, make_cases
-from vesalius.cases import Case, Image, Report
-from vesalius.errors import MissingError, UsageError
+from tests.io.dicom_makers import dicom_bytes, save_all
+from tests.library.fakes import FakeEmbedder, FakePreprocess, make_case, make_cases
+from vesalius.cases import Affine, Case, Image, Report
+from vesalius.errors import BadInputError, MissingError, UsageError
+from vesalius.io import read, write
+from vesalius.job import Job
 from vesalius.library import Library, exact
+from vesalius.render.display import to_display
+
+
+@dataclass(frozen=True)
+class Shown(FakePreprocess):
+    """As real towers' preprocessing does: what a screen shows, not what is stored."""
+
+    def __call__(self, image: Image) -> np.ndarray:
+        return super().__call__(image.with_array(to_display(image.pixels(), image)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -73,6 +86,34 @@ def test_a_case_of_many_images_takes_one_place(tmp_path, model):
         hits = lib.search(pixels, k=3, include_same_patient=True)
         assert hits[0].id == "many"
         assert sorted(h.id for h in hits) == ["c1", "c2", "many"]
+
+
+@pytest.mark.parametrize("workers", [None, 0])
+def test_a_query_by_path_is_read_as_adding_reads_it(tmp_path, workers):
+    """A MONOCHROME1 film finds itself first, not its negative; NIfTI and a series' folder are queries too."""
+    nano = FakeEmbedder()
+    nano.preprocess = Shown()
+    ramp = np.random.default_rng(0).integers(0, 4000, (24, 20)).astype(np.uint16)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name, pixels, photometric in (("film", ramp, "MONOCHROME1"), ("negative", 4000 - ramp, "MONOCHROME1")):
+        film = write.secondary_capture(pixels, modality="DX", uid_seed=name)
+        film.PhotometricInterpretation, film.PatientID = photometric, name
+        (scans / name).write_bytes(dicom_bytes(film))
+    volume = np.random.default_rng(1).integers(0, 99, (5, 9, 8)).astype(np.int16)
+    write.write_nifti(scans / "v.nii.gz", volume, None)
+    save_all(write.series(volume[:, ::-1], Affine(np.diag([2.0, 1, 1, 1])), uid_seed="ct"), scans / "ct")
+    with Library.open(tmp_path / "l", nano) as lib:
+        lib.add(read(scans))
+        for name in ("film", "negative", "v.nii.gz", "ct"):
+            top = lib.search(scans / name, k=1, include_same_patient=True, job=Job(workers=workers))[0]
+            assert top.path.startswith(str(scans / name))
+            assert top.score == pytest.approx(1, rel=1e-5)  # float32 vectors of length 1
+        with pytest.raises(UsageError, match="more than one case"):
+            lib.search(scans)
+        (scans / "junk").write_text("nothing")
+        with pytest.raises(BadInputError, match="not an image"):
+            lib.search(scans / "junk")
 
 
 def test_the_querys_own_patient_is_left_out_unless_asked_for(lib, tmp_path):

@@ -1,77 +1,23 @@
-"""Cases with their stored values at hand, read once and in bounded child processes, for what looks at them often."""
+"""Cases with their stored values in one file without a name, for what looks at them often."""
 
 from __future__ import annotations
 
-import functools
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.cases import Case, Image
-from vesalius.errors import ResourceError, VesaliusError
-from vesalius.io.limits import Limits
-from vesalius.io.pixels import read_pixels
-from vesalius.io.pool.pool import DecodePool
+from vesalius.cases import Case
+from vesalius.errors import ResourceError
 
-__all__ = ["decoded", "hold"]
+__all__ = ["hold"]
 
 AnyArray = npt.NDArray[Any]
-Refused = Callable[[str, VesaliusError], None]
 #: Arrays start at multiples of this in the held file, whatever their type.
 _ALIGN = 64
-
-
-def decoded(
-    cases: Iterable[Case],
-    *,
-    workers: int | None = None,
-    limits: Limits | None = None,
-    on_refused: Refused | None = None,
-) -> Iterator[Case]:
-    """Cases in order, each image's stored values in memory; images that are in memory already stay as they are.
-
-    Args:
-        cases: Cases, streamed.
-        workers: Decoding processes; None for one each processor.
-        limits: Budgets of each process and image.
-        on_refused: Told (case id, why) of a case with an image that cannot be read; the case is then left out, as is
-            the rest of the cases where they cannot be read on. Without it the error is raised.
-    """
-    waiting: deque[Case] = deque()
-
-    def images() -> Iterator[Image]:
-        try:
-            for case in cases:
-                waiting.append(case)
-                yield from _unread(case)
-        except VesaliusError as error:
-            if on_refused is None:
-                raise
-            on_refused(error.item or "the rest of the cases", error)
-
-    parts: list[AnyArray | VesaliusError] = []
-    with DecodePool(workers, limits) as pool:
-        for _, result in pool.map(functools.partial(read_pixels, limits=limits), images()):
-            while not _unread(waiting[0]):
-                yield waiting.popleft()
-            parts.append(result)
-            if len(parts) < len(_unread(waiting[0])):
-                continue
-            case, found = waiting.popleft(), parts
-            parts = []
-            failure = next((p for p in found if isinstance(p, VesaliusError)), None)
-            if failure is None:
-                yield _with(case, [p for p in found if not isinstance(p, VesaliusError)])
-            elif on_refused is None:
-                raise failure
-            else:
-                on_refused(case.id, failure)
-    yield from waiting  # what is left has nothing to read
 
 
 def hold(cases: Iterable[Case]) -> list[Case]:
@@ -93,7 +39,7 @@ def hold(cases: Iterable[Case]) -> list[Case]:
                     places.append(_Place(file.tell(), array.dtype, array.shape))
                     file.write(array.reshape(-1).view(np.uint8).data)
                 # Values that came in memory are let go here: a record with stand-ins of no size is kept.
-                kept.append((_with(case, [p.stand_in() for p in places], every=True), places))
+                kept.append((_with(case, [p.stand_in() for p in places]), places))
             if not file.tell():
                 return [case for case, _ in kept]
             file.flush()
@@ -102,7 +48,7 @@ def hold(cases: Iterable[Case]) -> list[Case]:
         raise ResourceError(
             "cannot hold the images", item=tempfile.gettempdir(), why=str(error), fix="set TMPDIR to a larger disk"
         ) from error
-    return [_with(case, [p.of(whole) for p in places], every=True) for case, places in kept]
+    return [_with(case, [p.of(whole) for p in places]) for case, places in kept]
 
 
 @dataclass(frozen=True)
@@ -121,11 +67,6 @@ class _Place:
         return whole[self.start : self.start + count].view(self.dtype).reshape(self.shape)
 
 
-def _unread(case: Case) -> list[Image]:
-    return [image for image in case.images if image.array is None]
-
-
-def _with(case: Case, arrays: list[AnyArray], *, every: bool = False) -> Case:
-    """The case with arrays in its unread images (or in every one), in order."""
-    left = iter(arrays)
-    return case.replace(images=tuple(i.with_array(next(left)) if every or i.array is None else i for i in case.images))
+def _with(case: Case, arrays: list[AnyArray]) -> Case:
+    """The case with arrays in its images, in order."""
+    return case.replace(images=tuple(i.with_array(a) for i, a in zip(case.images, arrays, strict=True)))

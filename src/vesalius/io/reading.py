@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,14 +18,16 @@ from vesalius.io.dicom.pseudonyms import as_key
 from vesalius.io.formats.sidecar import stem
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pool.messages import as_error, unpack_error
-from vesalius.io.pool.pool import DecodePool
+from vesalius.io.pool.shared import shared_pool
 from vesalius.io.scanning import CHUNK, Found, Members, Task, scan
+from vesalius.job import Job
 
 OnRefused = Callable[[str, VesaliusError], None]
 
 
 def read(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    job: Job | None = None,
     *,
     workers: int | None = None,
     limits: Limits | None = None,
@@ -46,7 +50,9 @@ def read(
 
     Args:
         source: A file, a folder, or several of them.
-        workers: Child processes; None for as many as there are processors, at most 8. 0 is `isolate=False`.
+        job: Says how many `workers` look at files (0: this process does, for trusted files only), is told of each
+            item that is left out, and may be cancelled.
+        workers: Overrules the job's.
         limits: Budgets for each file.
         on_refused: Called with the name and the error of each item that is left out, as it happens.
         isolate: Look at files in child processes with limits on memory and time. False is only for trusted files.
@@ -54,7 +60,8 @@ def read(
 
     Returns:
         Cases in a fixed order (files by folder and name as they are met, then DICOM series by their first file). The
-        set streams while it is read the first time and keeps the records; `refused` reads to the end by itself.
+        set streams while it is read the first time and keeps the records; `refused` reads to the end by itself. A run
+        that an error ended is forgotten: the next one starts over.
 
     Raises:
         MissingError: The source is not there.
@@ -75,7 +82,10 @@ def read(
         root = paths[0] if paths[0].is_dir() else paths[0].parent
     else:
         paths = [p.resolve() for p in paths]
-    scanner = _Scan(paths, root, workers, limits or DEFAULT, on_refused, isolate, as_key(patient_key))
+    job = job or Job()
+    if workers is not None or not isolate:
+        job = dataclasses.replace(job, workers=workers if isolate else 0)
+    scanner = _Scan(paths, root, job, limits or DEFAULT, on_refused, as_key(patient_key))
     return _ReadSet(scanner, root, paths[0].name if len(paths) == 1 else "")
 
 
@@ -86,20 +96,38 @@ class _ReadSet(CaseSet):
         self._scanner = scanner
         self._kept: list[Case] = []
         self._running: Iterator[Case] | None = None
+        self._done = False
+        self._turn = threading.RLock()  # two threads may read on, one at a time
         super().__init__(self._cases, root=root, name=name)
 
     def _cases(self) -> Iterator[Case]:
         n = 0
         while True:
-            if n == len(self._kept):
-                if self._running is None:
-                    self._running = self._scanner.run()
-                case = next(self._running, None)
-                if case is None:
+            with self._turn:
+                kept = self._kept
+                if n == len(kept) and not self._read_next():
                     return
-                self._kept.append(case)
-            yield self._kept[n]
+            yield kept[n]
             n += 1
+
+    def _read_next(self) -> bool:
+        """Read one more case; False at the end."""
+        if self._done:
+            return False
+        try:
+            if self._running is None:
+                self._running = self._scanner.run()
+            case = next(self._running, None)
+        except BaseException:
+            # What a broken run kept must not pass for the whole the next time.
+            self._running, self._kept = None, []
+            self._scanner.refused.clear()
+            raise
+        if case is None:
+            self._done = True
+            return False
+        self._kept.append(case)
+        return True
 
     @property
     def refused(self) -> list[tuple[str, str]]:
@@ -118,29 +146,25 @@ class _Scan:
         self,
         paths: list[Path],
         root: Path | None,
-        workers: int | None,
+        job: Job,
         limits: Limits,
         on_refused: OnRefused | None,
-        isolate: bool,
         key: bytes,
     ) -> None:
-        self._paths, self._root, self._workers, self._limits = paths, root, workers, limits
-        self._on_refused, self._isolate, self._key = on_refused, isolate and workers != 0, key
+        self._paths, self._root, self._job, self._limits = paths, root, job, limits
+        self._on_refused, self._key = on_refused, key
         self.refused: list[tuple[str, str]] = []
 
     def refuse(self, item: str, error: VesaliusError) -> None:
         why = f"{error.what}: {error.why}" if error.why else error.what
         self.refused.append((item, why))
+        self._job.refuse(item, error)
         if self._on_refused is not None:
             self._on_refused(item, error)
 
     def run(self) -> Iterator[Case]:
         """Cases, other files first and DICOM series last, because a series may lie anywhere."""
-        if self._isolate:
-            with DecodePool(self._workers, self._limits) as pool:
-                yield from self._all(pool.map)
-        else:
-            yield from self._all(_here)
+        yield from self._all(_here if self._job.workers == 0 else shared_pool(self._job.workers, self._limits).map)
 
     def _all(self, run: Any) -> Iterator[Case]:
         """As `run`; `run(function, tasks)` gives `(index, result or error)`: a pool's `map`, or `_here`."""
@@ -173,6 +197,7 @@ class _Scan:
             sent: dict[int, Task] = {}
             archives: list[Task] = []
             for index, result in run(_noted(tasks, sent)):
+                self._job.check()
                 task = sent.pop(index)
                 if isinstance(result, VesaliusError):
                     self.refuse(task.item, result)

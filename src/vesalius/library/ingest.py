@@ -6,25 +6,23 @@ reported as added is on the disk; after a kill the same call goes on where the l
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import queue
 import stat
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from vesalius.cases import Case, Image
 from vesalius.errors import BadInputError, MissingError, VesaliusError
-from vesalius.library.prepare import Mapper, Prepare, Prepared, in_process
+from vesalius.io.decode import decode_images
+from vesalius.job import Job
+from vesalius.library.prepare import Prepare, Prepared
 from vesalius.library.results import AddReport, FloatArray, Progress
 from vesalius.library.rows import record_of
 from vesalius.library.store import CaseEntry, ImageEntry, KnownCase, Store
@@ -34,9 +32,6 @@ from vesalius.models.protocols import Embedder
 LOOKAHEAD = 64
 #: How far a vector's length may be from 1.
 NORM_TOLERANCE = 0.01
-
-OnProgress = Callable[[Progress], None]
-OnRefused = Callable[[str, str], None]
 
 
 @dataclass(eq=False)
@@ -96,41 +91,33 @@ class Ingest:
     Args:
         store: Where to.
         model: Who makes the vectors.
-        batch_size: Images embedded at a time.
-        on_progress: Called after every commit.
-        on_refused: Called with (item, why) for every refusal.
+        job: Its `batch_size` images are embedded at a time; told of every refusal, and after every commit how many
+            images are on the disk.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        model: Embedder,
-        *,
-        batch_size: int,
-        on_progress: OnProgress | None = None,
-        on_refused: OnRefused | None = None,
-    ) -> None:
-        self.store, self.model, self.batch_size = store, model, batch_size
-        self.on_progress, self.on_refused = on_progress, on_refused
+    def __init__(self, store: Store, model: Embedder, job: Job) -> None:
+        self.store, self.model, self.job = store, model, job
         self.start = time.perf_counter()
         self.added = self.skipped = self.updated = self.images = 0
         self.refused: list[tuple[str, str]] = []
         self.seen: set[str] = set()
         self.where: dict[int, tuple[_Pending, int]] = {}
         self.batch: list[tuple[_Pending, int, Prepared]] = []
-        # Cases are planned in a thread of their own when workers decode; deques are safe between the two.
         self.ready: deque[_Pending] = deque()
         self.noted: deque[tuple[str, str]] = deque()
 
-    def run(self, cases: Iterable[Case], mapper: Mapper = in_process) -> AddReport:
-        """Add them all; `mapper` applies a function to images and gives (index, result or error)."""
-        for index, result in mapper(Prepare(self.model.preprocess), self._jobs(cases)):
+    def run(self, cases: Iterable[Case]) -> AddReport:
+        """Add them all."""
+        prepared = decode_images(
+            Prepare(self.model.preprocess), self._images(cases), self.job, ahead=2 * self.job.batch_size
+        )
+        for index, result in enumerate(prepared):
             pending, n = self.where.pop(index)
             if isinstance(result, VesaliusError):
                 self._refuse(pending, n, str(result))
             else:
                 self.batch.append((pending, n, result))
-            if len(self.batch) >= self.batch_size:
+            if len(self.batch) >= self.job.batch_size:
                 self._flush()
         self._flush()
         return AddReport(
@@ -142,7 +129,12 @@ class Ingest:
             images=self.images,
         )
 
-    def _jobs(self, cases: Iterable[Case]) -> Iterator[Image]:
+    def counts(self) -> Progress:
+        """How far it is."""
+        seconds = time.perf_counter() - self.start
+        return Progress(self.added, self.skipped, self.updated, len(self.refused), self.images, seconds)
+
+    def _images(self, cases: Iterable[Case]) -> Iterator[Image]:
         """The images to decode, in the order of their numbers in `where`."""
         number = 0
         iterator = iter(cases)
@@ -201,12 +193,9 @@ class Ingest:
     def _report(self) -> None:
         while self.noted:
             item, why = self.noted.popleft()
-            self.refused.append((item, why))
-            if self.on_refused is not None:
-                self.on_refused(item, why)
-        if self.on_progress is not None:
-            seconds = time.perf_counter() - self.start
-            self.on_progress(Progress(self.added, self.skipped, self.updated, len(self.refused), self.images, seconds))
+            self.job.refuse(item, why)
+            self.refused.append((item, self.job.refused[-1].why))
+        self.job.at("images indexed", self.images)
 
     def _settle(self, pending: _Pending, n: int) -> None:
         pending.out.discard(n)
@@ -261,53 +250,3 @@ class Ingest:
             v if np.isfinite(norm) and abs(norm - 1) <= NORM_TOLERANCE else f"its vector has length {norm:.4g}, not 1"
             for v, norm in zip(vectors, norms, strict=True)
         ]
-
-
-@contextlib.contextmanager
-def mapper_for(workers: int, ahead: int) -> Iterator[Mapper]:
-    """Decoding here (0), or in worker processes that keep `ahead` images ready while the model is at work."""
-    if workers <= 0:
-        yield in_process
-        return
-    from vesalius.io.pool.pool import DecodePool  # here, so that searching does not load the readers
-
-    with DecodePool(workers) as pool:
-        yield lambda function, items: _ahead(pool.map(function, items), ahead)
-
-
-_T = TypeVar("_T")
-
-
-def _ahead(source: Iterator[_T], n: int) -> Iterator[_T]:
-    """The same items, drawn from the source by a thread that keeps up to `n` of them ready."""
-    ready: queue.Queue[tuple[str, _T | BaseException | None]] = queue.Queue(n)
-    stop = threading.Event()
-
-    def give(kind: str, value: _T | BaseException | None) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put((kind, value), timeout=0.1)
-                return
-
-    def draw() -> None:
-        try:
-            for item in source:
-                give("item", item)
-                if stop.is_set():
-                    return
-            give("end", None)
-        except BaseException as error:  # raised again by the thread that asked
-            give("error", error)
-
-    thread = threading.Thread(target=draw, name="vesalius-ingest", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "error" and isinstance(value, BaseException):
-                raise value
-            if kind != "item":
-                return
-            yield value  # type: ignore[misc] # the kind says that it is an item
-    finally:
-        stop.set()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 
 from vesalius.cases import Case
 from vesalius.errors import MissingError, UsageError
+from vesalius.job import Job
 from vesalius.library import duplicates, ivf
-from vesalius.library.ingest import Ingest, OnProgress, OnRefused, mapper_for
+from vesalius.library.ingest import Ingest
 from vesalius.library.local import LocalStore
 from vesalius.library.query import Query, resolve
-from vesalius.library.results import AddReport, CheckReport, DuplicateGroup, Hits, IntArray, Vectors
+from vesalius.library.results import AddReport, CheckReport, DuplicateGroup, Hits, IntArray, Progress, Vectors
 from vesalius.library.searching import Method, Mode, Request, Searcher
 from vesalius.library.store import Identity, IvfRecord
 from vesalius.library.where import condition
@@ -122,11 +124,12 @@ class Library:
     def add(
         self,
         cases: Iterable[Case],
+        job: Job | None = None,
         *,
-        batch_size: int = 32,
-        workers: int = 0,
-        on_progress: OnProgress | None = None,
-        on_refused: OnRefused | None = None,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_refused: Callable[[str, str], None] | None = None,
     ) -> AddReport:
         """Read, embed and store cases; what is there with the same content is skipped before it is decoded.
 
@@ -135,21 +138,27 @@ class Library:
 
         Args:
             cases: Cases, streamed.
-            batch_size: Images in one pass of the model and one commit.
-            workers: Processes that decode; 0 decodes in this one.
-            on_progress: Called with `Progress` after every commit: what it counts is on the disk.
+            job: Its `batch_size` images go through the model and are committed together; its `workers` read files in
+                bounded child processes (0: in this one, for trusted files only); told of each image or case that
+                cannot be used, and after each commit how many images are on the disk.
+            batch_size: Overrules the job's.
+            workers: Overrules the job's.
+            on_progress: Called with `Progress` after every commit.
             on_refused: Called with (item, why) for each image or case that cannot be used.
 
         Raises:
             ResourceError: Another process is writing, or the disk is full; what was reported is kept.
+            CancelledError: The job was cancelled; what was reported is kept.
         """
-        if batch_size < 1:
-            raise UsageError("batch_size must be at least 1", item=str(batch_size))
+        job = _job(job, batch_size, workers, on_refused)
+        if job.batch_size < 1:
+            raise UsageError("batch_size must be at least 1", item=str(job.batch_size))
         model = self.model
         with self.store.writing():
-            job = Ingest(self.store, model, batch_size=batch_size, on_progress=on_progress, on_refused=on_refused)
-            with mapper_for(workers, ahead=2 * batch_size) as mapper:
-                report = job.run(cases, mapper)
+            ingest = Ingest(self.store, model, job)
+            if on_progress is not None:
+                job.on_progress = lambda _: on_progress(ingest.counts())
+            report = ingest.run(cases)
             self._refresh_index()
         return report
 
@@ -163,6 +172,7 @@ class Library:
         exclude_patient: str | None = "auto",
         include_same_patient: bool = False,
         method: Method = "auto",
+        job: Job | None = None,
     ) -> Hits:
         """The `k` best cases, each shown by its best image.
 
@@ -177,6 +187,7 @@ class Library:
                 the library; None: nobody.
             include_same_patient: Overrides `auto`.
             method: `auto`, `exact` or `ivf` (approximate); see `vesalius.library.searching`.
+            job: Its `workers` read a query's file in a bounded child process (0: in this one, for trusted files only).
 
         Returns:
             A tuple of hits with a `plan` that says how they were found.
@@ -189,7 +200,7 @@ class Library:
             raise UsageError("k must be at least 1", item=str(k))
         if mode not in ("vector", "text", "hybrid") or method not in ("auto", "exact", "ivf"):
             raise UsageError("no such search", item=f"mode={mode}, method={method}")
-        asked = resolve(query, self.store, lambda: self.model, vectors=mode != "text", words=mode != "vector")
+        asked = resolve(query, self.store, lambda: self.model, vectors=mode != "text", words=mode != "vector", job=job)
         patient = exclude_patient or ""
         if exclude_patient == "auto":
             patient = "" if include_same_patient else asked.patient
@@ -344,4 +355,20 @@ def check_identity(stored: Identity, given: Identity, item: str) -> None:
         item=item,
         why=f"it was made by {named(stored)}, not by {named(given)}",
         fix=f"open it with the model that made it (`{stored.model}`), or index the cases into another folder",
+    )
+
+
+def _job(
+    job: Job | None, batch_size: int | None, workers: int | None, on_refused: Callable[[str, str], None] | None
+) -> Job:
+    """The job itself, or one of its own for a caller that said something by hand."""
+    if batch_size is None and workers is None and on_refused is None:
+        return job or Job()
+    job = job or Job()
+    told = job.on_refused if on_refused is None else lambda r: on_refused(r.item, r.why)
+    return dataclasses.replace(
+        job,
+        batch_size=job.batch_size if batch_size is None else batch_size,
+        workers=job.workers if workers is None else workers,
+        on_refused=told,
     )

@@ -1,9 +1,8 @@
-"""What a worker process does with one image: read it once; make the tower's views, a thumbnail, the pixels' hash."""
+"""What a worker process makes of one image: the tower's views, a thumbnail, the pixels' hash."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Image
-from vesalius.errors import BadInputError, VesaliusError
 from vesalius.models.protocols import Preprocess
 from vesalius.render.display import to_display
 
@@ -20,7 +18,6 @@ AnyArray = npt.NDArray[Any]
 SIDE, QUALITY = 128, 85
 
 Prepared = tuple[AnyArray, bytes, str]
-Mapper = Callable[["Prepare", Iterable[Image]], Iterator[tuple[int, Prepared | VesaliusError]]]
 
 
 @dataclass(frozen=True)
@@ -30,21 +27,8 @@ class Prepare:
     preprocess: Preprocess
 
     def __call__(self, image: Image) -> Prepared:
-        """Read, hash, shrink and preprocess."""
-        held = image.with_array(image.pixels())
-        views = self.preprocess(held)
-        return views, thumbnail(held), held.content_hash()
-
-
-def in_process(function: Prepare, items: Iterable[Image]) -> Iterator[tuple[int, Prepared | VesaliusError]]:
-    """Apply `function` to each item here and now; an error of one item is its result."""
-    for index, item in enumerate(items):
-        try:
-            yield index, function(item)
-        except VesaliusError as error:
-            yield index, error
-        except (ValueError, TypeError, OSError, ArithmeticError, LookupError) as error:
-            yield index, BadInputError("cannot read image", item=str(item.uri or "array"), why=str(error))
+        """Hash, shrink and preprocess an image whose stored values are in memory."""
+        return self.preprocess(image), thumbnail(image), image.content_hash()
 
 
 def thumbnail(image: Image) -> bytes:

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from vesalius.cases import Case, Image
 from vesalius.errors import UsageError
+from vesalius.io.decode import case_at, decode_one
+from vesalius.job import Job
 from vesalius.library.results import FloatArray
 from vesalius.library.store import Store
-from vesalius.models.protocols import Embedder
+from vesalius.models.protocols import Embedder, Preprocess
 
 Query = str | Image | Case | Path | npt.NDArray[Any]
 
@@ -37,8 +39,16 @@ class Asked:
     similarity: str
 
 
-def resolve(query: Query, store: Store, model: Callable[[], Embedder], *, vectors: bool, words: bool) -> Asked:
-    """Turn a query into vectors and/or words.
+def resolve(
+    query: Query,
+    store: Store,
+    model: Callable[[], Embedder],
+    *,
+    vectors: bool,
+    words: bool,
+    job: Job | None = None,
+) -> Asked:
+    """Turn a query into vectors and/or words; files are read as `add` reads them, in a bounded child process.
 
     Raises:
         UsageError: It cannot be searched by in this way.
@@ -55,28 +65,24 @@ def resolve(query: Query, store: Store, model: Callable[[], Embedder], *, vector
             raise UsageError("the case has no image to search by", item=query.id, fix="use mode='text'")
         known = store.case(query.id)
         group = query.patient or ("" if known is None else known.group) or query.group
-        found = _images(query.images, model()) if vectors else None
+        found = _images(query.images, model(), job) if vectors else None
         return Asked(found, text, group, "image similarity")
     if words:
         raise UsageError("full-text search needs words", item=type(query).__name__, fix="use mode='vector'")
     if isinstance(query, np.ndarray) and query.ndim == 1:
         return Asked(_given(query, store), "", "", "vector similarity")
-    image = _as_image(query)
-    held = image.with_array(image.pixels())
-    path = image.path
-    patient = store.patient_of(sha=held.content_hash(), path="" if path is None else str(path.absolute()))
-    return Asked(_images((held,), model()), "", patient, "image similarity")
-
-
-def _as_image(query: Image | Path | npt.NDArray[Any]) -> Image:
-    if isinstance(query, Image):
-        return query
-    if isinstance(query, np.ndarray):
-        flat = query.ndim == 2 or (query.ndim == 3 and query.shape[2] in (1, 3, 4))
-        return Image(array=query, kind="2d" if flat else "3d")
-    if isinstance(query, Path):
-        return Image(uri=str(query.absolute()))
-    raise UsageError("cannot search by this", item=type(query).__name__, fix="give text, an image, a case or a path")
+    if not isinstance(query, Image | Path | np.ndarray):
+        raise UsageError(
+            "cannot search by this", item=type(query).__name__, fix="give text, an image, a case or a path"
+        )
+    images = case_at(query, job).images
+    looked = [_look(image, model(), job) for image in images]
+    patient = ""
+    for image, (_, sha) in zip(images, looked, strict=True):
+        path = image.path
+        patient = patient or store.patient_of(sha=sha, path="" if path is None else str(path.absolute()))
+    found = np.asarray(model().embed_views([views for views, _ in looked]), np.float32)
+    return Asked(found, "", patient, "image similarity")
 
 
 def _given(vector: npt.NDArray[Any], store: Store) -> FloatArray:
@@ -87,9 +93,23 @@ def _given(vector: npt.NDArray[Any], store: Store) -> FloatArray:
     return (vector.astype(np.float64) / norm).astype(np.float32)[None]
 
 
-def _images(images: tuple[Image, ...], model: Embedder) -> FloatArray:
+@dataclass(frozen=True)
+class _Look:
+    """Views and content hash of an image: what a query by image needs of its pixels."""
+
+    func: Preprocess
+
+    def __call__(self, image: Image) -> tuple[npt.NDArray[Any], str]:
+        return self.func(image), image.content_hash()
+
+
+def _look(image: Image, model: Embedder, job: Job | None) -> tuple[npt.NDArray[Any], str]:
+    return decode_one(image, _Look(model.preprocess), job)
+
+
+def _images(images: tuple[Image, ...], model: Embedder, job: Job | None) -> FloatArray:
     # Through the same preprocessing and call as adding does, so that an image finds itself at similarity 1.
-    return np.asarray(model.embed_views([model.preprocess(image) for image in images]), np.float32)
+    return np.asarray(model.embed_views([_look(image, model, job)[0] for image in images]), np.float32)
 
 
 def _text_vector(text: str, store: Store, model: Callable[[], Embedder]) -> FloatArray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vesalius.errors import BadInputError
-from vesalius.io.formats.blob import Blob, inflate
+from vesalius.io.formats.blob import Blob, inflate, open_regular
 from vesalius.io.limits import Limits
 
 HEAD = 1024
@@ -88,6 +90,15 @@ def is_raster(head: bytes) -> bool:
     """True for the first bytes of a picture file; DICOM may hide one's magic bytes in its preamble."""
     picture = head.startswith(_RASTER + _TIFF) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
     return picture and head[128:132] != b"DICM"
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is PNG, JPEG, TIFF or the like, which show without a header's help."""
+    try:
+        with open_regular(path, path.name) as stream:
+            return is_raster(stream.read(HEAD))
+    except (OSError, ValueError, BadInputError):
+        return False
 
 
 def _is_nifti(head: bytes) -> bool:
