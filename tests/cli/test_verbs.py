@@ -74,7 +74,7 @@ def test_fit_then_classify_with_the_stored_point(run_json, pictures, tmp_path) -
     assert code == 0
     auroc = next(m for m in fitted["result"]["evaluation"]["measures"] if m["name"] == "auroc")
     assert auroc["value"] > 0.9
-    assert auroc["interval"]["low"] <= auroc["value"] <= auroc["interval"]["high"]
+    assert auroc["low"] <= auroc["value"] <= auroc["high"]
     assert (head / "roc.png").stat().st_size > 1000
     point = fitted["result"]["points"]["sensitivity=0.9 disc"]
     code, done = run_json(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.inference import holm
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["Finding", "adjust", "normal_p", "plain"]
 
@@ -39,7 +39,7 @@ class Finding:
     text: str
     estimate: float
     null: float = 0.0
-    interval: Interval | None = None
+    interval: Measure | None = None
     n: int = 0
     p: float | None = None
     p_adjusted: float | None = None
@@ -93,6 +93,6 @@ def plain(value: Any) -> Any:
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    if isinstance(value, Interval):
+    if isinstance(value, Measure):
         return value.to_dict()
     return value

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from vesalius.audit.finding import plain
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.statistics.intervals import Interval, normal_quantile, wilson
+from vesalius.metrics.measure import Measure
+from vesalius.metrics.statistics.intervals import normal_quantile, wilson
 
 __all__ = [
     "Discrimination",
@@ -68,7 +69,7 @@ class Discrimination:
     """
 
     value: float
-    interval: Interval
+    interval: Measure
     p_blind: float
     n: int
 
@@ -100,7 +101,7 @@ def discrimination(right: Sequence[tuple[bool, bool]], level: float = 0.95) -> D
     spread = max((up + down + 2) / (n + 2) - value * value, 0.0)
     half = normal_quantile(level) * (spread / n) ** 0.5
     p = float(binomtest(up, up + down, 0.5, alternative="greater").pvalue) if up + down else 1.0
-    interval = Interval(max(-1.0, value - half), min(1.0, value + half), level, "normal", n)
+    interval = Measure(value, max(-1.0, value - half), min(1.0, value + half), level, "normal", n)
     return Discrimination(value, interval, p, n)
 
 
@@ -126,7 +127,7 @@ class MediConfusion:
     confusion: float | None
     confusion_all: float
     invalid: float
-    set_interval: Interval
+    set_interval: Measure
     corrected: Discrimination
     n: int
     by_category: dict[str, tuple[float, int]]

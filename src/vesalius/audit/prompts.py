@@ -13,8 +13,8 @@ import numpy.typing as npt
 from vesalius.audit.finding import plain
 from vesalius.errors import BadInputError
 from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.bootstrap import ScoreBoard, resample_counts
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["AnswerSensitivity", "PromptSensitivity", "answer_sensitivity", "prompt_sensitivity"]
 
@@ -40,7 +40,7 @@ class PromptSensitivity:
     best: str
     worst: str
     spread: float
-    spread_interval: Interval
+    spread_interval: Measure
     optimism: float
     flip_rate: float | None
     n: int
@@ -105,7 +105,7 @@ def prompt_sensitivity(
         names[best],
         names[worst],
         float(areas[best] - areas[worst]),
-        Interval(float(low), float(high), level, "bootstrap percentile", len(labels)),
+        Measure(float(areas[best] - areas[worst]), float(low), float(high), level, "bootstrap percentile", len(labels)),
         optimism,
         flips,
         len(labels),

@@ -25,8 +25,8 @@ import numpy.typing as npt
 from vesalius.audit.finding import plain
 from vesalius.corruptions import SEVERITIES, corrupt
 from vesalius.errors import BadInputError, UsageError
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.bootstrap import resample_counts
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["Robustness", "alexnet", "balanced_error", "corrupted", "published_scores", "robustness"]
 
@@ -72,10 +72,10 @@ class Robustness:
 
     clean: float
     errors: Mapping[str, tuple[float, ...]]
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Measure]
     skill_loss: Mapping[str, float]
     mean_skill_loss: float
-    mean_interval: Interval
+    mean_interval: Measure
     n: int
     be: Mapping[str, float]
     rbe: Mapping[str, float]
@@ -163,10 +163,10 @@ def robustness(
     return Robustness(
         clean,
         {n: tuple(float(v) for v in point[1 + i * k : 1 + (i + 1) * k]) for i, n in enumerate(names)},
-        {n: _interval(mean_of(drawn, i), level, len(images)) for i, n in enumerate(names)},
+        {n: _interval(means[n], mean_of(drawn, i), level, len(images)) for i, n in enumerate(names)},
         loss,
         float(np.mean(list(loss.values()))) if loss else 0.0,
-        _interval(total, level, len(images)),
+        _interval(float(np.mean(list(loss.values()))) if loss else 0.0, total, level, len(images)),
         len(images),
         be,
         rbe,
@@ -281,7 +281,7 @@ def _chance(group: npt.NDArray[np.intp], task: Task) -> float:
     return 0.5 if task != "multi-class" else 1.0 - 1.0 / max(len(np.unique(group)), 1)
 
 
-def _interval(drawn: Floats, level: float, n: int) -> Interval:
+def _interval(value: float, drawn: Floats, level: float, n: int) -> Measure:
     kept = drawn[np.isfinite(drawn)]
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]) if len(kept) else (float("nan"), float("nan"))
-    return Interval(float(low), float(high), level, "bootstrap percentile", n)
+    return Measure(value, float(low), float(high), level, "bootstrap percentile", n)

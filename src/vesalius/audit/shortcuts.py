@@ -23,8 +23,8 @@ from vesalius.audit.probe import cross_validated, fit_probe
 from vesalius.cases.splits import kfold
 from vesalius.errors import BadInputError
 from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.inference import delong, delong_paired
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = [
     "attribute_probes",
@@ -292,7 +292,8 @@ def score_dependence(
                 f"in {0.5 + abs(shift):.1%} of pairs",
                 0.5 + shift,
                 0.5,
-                Interval(
+                Measure(
+                    0.5 + shift,
                     max(0.0, 0.5 + shift - 1.96 * math.sqrt(variance)),
                     min(1.0, 0.5 + shift + 1.96 * math.sqrt(variance)),
                     0.95,
@@ -328,7 +329,7 @@ def _tie_factor(values: Floats) -> float:
     return 1.0 - float((c**3 - c).sum()) / (n**3 - n) if n > 1 else 0.0
 
 
-def _paired_loss(y: npt.ArrayLike, clean: Floats, after: Floats, level: float) -> tuple[float, Interval | None]:
+def _paired_loss(y: npt.ArrayLike, clean: Floats, after: Floats, level: float) -> tuple[float, Measure | None]:
     """One-sided p-value of a loss of AUROC, and the interval of the loss."""
     if np.array_equal(clean, after):
         return 1.0, None

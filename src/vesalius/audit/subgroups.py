@@ -21,17 +21,17 @@ from vesalius.audit.groups import Group, groups_of
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import binary_scores, same_length
 from vesalius.metrics.classification.calibration import ece
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.bootstrap import resample_counts
-from vesalius.metrics.statistics.intervals import Interval
 
-__all__ = ["MEASURES", "GroupResult", "Measure", "SubgroupReport", "subgroups"]
+__all__ = ["MEASURES", "GroupResult", "Kind", "SubgroupReport", "subgroups"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
-Measure = Literal["auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "selection_rate", "calibration"]
+Kind = Literal["auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "selection_rate", "calibration"]
 
-#: Measure to (what it is, cases it needs). `calibration` is the mean of probability minus label (0 is right).
+#: Kind of figure to (what it is, cases it needs). `calibration` is the mean of probability minus label (0 is right).
 MEASURES: Mapping[str, str] = {
     "auroc": "area under the ROC curve",
     "sensitivity": "sensitivity at the threshold",
@@ -71,9 +71,9 @@ class GroupResult:
     n: int
     positives: int
     estimate: float | None = None
-    interval: Interval | None = None
+    interval: Measure | None = None
     gap: float | None = None
-    gap_interval: Interval | None = None
+    gap_interval: Measure | None = None
     p: float | None = None
     p_adjusted: float | None = None
     alarm: bool = False
@@ -94,7 +94,7 @@ class SubgroupReport:
     """
 
     results: tuple[GroupResult, ...]
-    overall: Mapping[str, tuple[float, Interval]]
+    overall: Mapping[str, tuple[float, Measure]]
     alpha: float
     resamples: int
     equity_scaled_auroc: Mapping[str, float]
@@ -205,7 +205,7 @@ def subgroups(
     overall = {}
     for i, m in enumerate(measures):
         value, drawn = replicate(i, everyone)
-        overall[m] = (value, _percentiles(drawn, level, n))
+        overall[m] = (value, _percentiles(value, drawn, level, n))
     results: list[GroupResult] = []
     done: set[bytes] = set()
     for g in groups:
@@ -250,9 +250,9 @@ def _judge(
         n,
         positives,
         here,
-        _percentiles(drawn, level, n),
+        _percentiles(here, drawn, level, n),
         gap,
-        _percentiles(difference, level, int(group.known.sum())),
+        _percentiles(gap, difference, level, int(group.known.sum())),
         None if twin else _t_p(gap / se, short - 1),
         ece=ece(labels[inside], scores[inside], 10) if measure == "calibration" else None,
     )
@@ -343,7 +343,7 @@ def _corrected(results: list[GroupResult], alpha: float, smallest: float) -> lis
     return out
 
 
-def _equity(results: list[GroupResult], overall: Mapping[str, tuple[float, Interval]]) -> dict[str, float]:
+def _equity(results: list[GroupResult], overall: Mapping[str, tuple[float, Measure]]) -> dict[str, float]:
     if "auroc" not in overall:
         return {}
     total = overall["auroc"][0]
@@ -355,12 +355,12 @@ def _equity(results: list[GroupResult], overall: Mapping[str, tuple[float, Inter
     return {name: total / (1 + s) for name, s in spread.items()}
 
 
-def _percentiles(drawn: Floats, level: float, n: int) -> Interval:
+def _percentiles(value: float, drawn: Floats, level: float, n: int) -> Measure:
     kept = drawn[np.isfinite(drawn)]
     if len(kept) == 0:
-        return Interval(math.nan, math.nan, level, "bootstrap percentile", n)
+        return Measure(value, level=level, n=n)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, "bootstrap percentile", n)
+    return Measure(value, float(low), float(high), level, "bootstrap percentile", n)
 
 
 def _codes(patients: Sequence[Any] | None) -> npt.NDArray[np.intp] | None:

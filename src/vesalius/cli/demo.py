@@ -98,8 +98,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
             f"{head.evaluation.patients} patients, held out by patient"
         )
         run.say(
-            f"  operating point: score >= {point.threshold:.4f}, sensitivity {point.sensitivity:.3f} "
-            f"{point.sensitivity_interval}, specificity {point.specificity:.3f} {point.specificity_interval}"
+            f"  operating point: score >= {point.threshold:.4f}, sensitivity {point.sensitivity:.3f}, "
+            f"specificity {point.specificity:.3f}"
         )
         page = _page(cases, library, searches, zero, head, report.to_dict(), found.missing)
     target = run.out or Path("demo-output")
@@ -232,10 +232,9 @@ def _page(
         "<h2>4. A head from a few labels, with an operating point</h2><p>Question: is it an ultrasound image? "
         f"{head.evaluation.n} labelled cases of {head.evaluation.patients} patients, every case scored by a head that "
         "saw none of its patient's images. Area under the ROC curve "
-        f"<b>{auroc.value:.3f}</b> {e(str(auroc.interval or ''))}. Asked for a sensitivity of at least 90 %, the "
-        f"cut-off is <b>{point.threshold:.4f}</b>: sensitivity {point.sensitivity:.1%} "
-        f"{e(str(point.sensitivity_interval))}, specificity {point.specificity:.1%} "
-        f"{e(str(point.specificity_interval))}.</p><div class='plots'>"
+        f"<b>{auroc.value:.3f}</b> {e(auroc.limits())}. Asked for a sensitivity of at least 90 %, the "
+        f"cut-off is <b>{point.threshold:.4f}</b>: sensitivity {point.sensitivity:.1%}, "
+        f"specificity {point.specificity:.1%}.</p><div class='plots'>"
     )
     for figure in (plot_roc(head, "ultrasound"), plot_calibration(head, "ultrasound")):
         buffer = io.BytesIO()

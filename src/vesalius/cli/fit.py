@@ -136,11 +136,11 @@ def run(options: argparse.Namespace, run: Run) -> None:
         key = f"{name}={value:g}" + (f" {options.positive}" if options.positive else "")
         head = head.with_point(key, point)
         run.say(f"operating point ({point.rule}): score >= {point.threshold:.6g}")
-        run.say(f"  sensitivity {point.sensitivity:.3f} {point.sensitivity_interval}")
-        run.say(f"  specificity {point.specificity:.3f} {point.specificity_interval}")
-        for label, worth, interval in (("PPV", point.ppv, point.ppv_interval), ("NPV", point.npv, point.npv_interval)):
+        run.say(f"  sensitivity {point.sensitivity:.3f}")
+        run.say(f"  specificity {point.specificity:.3f}")
+        for label, worth in (("PPV", point.ppv), ("NPV", point.npv)):
             if worth is not None:
-                run.say(f"  {label} {worth:.3f} {interval} at prevalence {point.prevalence:.3f}")
+                run.say(f"  {label} {worth:.3f} at prevalence {point.prevalence:.3f}")
     if run.out is not None:
         head.save(run.out)
         run.say(f"head saved in {run.out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,40 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.errors import BadInputError
-from vesalius.metrics.classification.calibration import ece
-from vesalius.metrics.classification.regression import r2
-from vesalius.metrics.classification.scores import accuracy, auprc, auroc, balanced_accuracy
-from vesalius.metrics.statistics.bootstrap import bootstrap, bootstrap_mean
-from vesalius.metrics.statistics.intervals import Interval
+from vesalius.metrics.classification.calibration import ece_interval
+from vesalius.metrics.measure import Measure
+from vesalius.metrics.registry import described
+from vesalius.metrics.statistics.bootstrap import (
+    ScoreBoard,
+    bootstrap_mean,
+    bootstrap_share,
+    bootstrap_weighted,
+)
+from vesalius.metrics.statistics.intervals import clopper_pearson
+
+__all__ = ["Evaluation", "auprc_measure", "auroc_measure", "evaluate_classes", "evaluate_numbers"]
+
+Floats = npt.NDArray[np.float64]
+Statistic = Callable[[npt.NDArray[np.int64]], Floats]
 
 #: Resamples of every bootstrap interval here.
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One figure.
-
-    Args:
-        name: Metric's name.
-        value: Its value.
-        interval: Its interval, or None where none is computed.
-        positive: Class it is about, or "" for all.
-    """
-
-    name: str
-    value: float
-    interval: Interval | None = None
-    positive: str = ""
-
-    def __str__(self) -> str:
-        about = f" ({self.positive})" if self.positive else ""
-        return f"{self.name}{about} {self.value:.3f}{f' {self.interval}' if self.interval else ''}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        interval = None if self.interval is None else self.interval.to_dict()
-        return {"name": self.name, "value": self.value, "interval": interval, "positive": self.positive}
 
 
 @dataclass(frozen=True)
@@ -81,54 +65,63 @@ class Evaluation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
         """Read back what `to_dict` wrote."""
-        measures = tuple(
-            Measure(
-                m["name"],
-                float(m["value"]),
-                None if m["interval"] is None else Interval.from_dict(m["interval"]),
-                m["positive"],
-            )
-            for m in data["measures"]
-        )
+        measures = tuple(Measure.from_dict(m) for m in data["measures"])
         return cls(measures, int(data["n"]), int(data["patients"]), dict(data["counts"]))
 
 
 def auroc_measure(
-    y: npt.NDArray[Any], score: npt.NDArray[np.float64], groups: Sequence[str], positive: str = "", seed: int = 0
+    y: npt.NDArray[Any], score: Floats, groups: Sequence[str], positive: str = "", seed: int = 0
 ) -> Measure:
-    """AUROC with a bootstrap interval that draws whole patients."""
-    return _with_interval("auroc", auroc(y, score), y, score, groups, positive, seed)
+    """AUROC with a bootstrap interval that draws whole patients.
+
+    A perfect (or perfectly wrong) ranking is perfect in every resample, which says nothing; there the interval is the
+    exact one of the class with fewer patients, all of it ranked right.
+    """
+    found = _area("auroc", ScoreBoard(y, score).auroc, y, groups, positive, seed)
+    if found.value not in (0.0, 1.0):
+        return found
+    owners = np.asarray(groups)
+    fewest = min(len(set(owners[np.asarray(y) == c])) for c in (0, 1))
+    exact = clopper_pearson(fewest if found.value == 1.0 else 0, fewest)
+    method = "exact bound of the class with fewer patients (perfect ranking)"
+    return found.named("auroc", positive, low=exact.low, high=exact.high, method=method)
 
 
 def auprc_measure(
-    y: npt.NDArray[Any], score: npt.NDArray[np.float64], groups: Sequence[str], positive: str = "", seed: int = 0
+    y: npt.NDArray[Any], score: Floats, groups: Sequence[str], positive: str = "", seed: int = 0
 ) -> Measure:
     """Area under the precision-recall curve with a bootstrap interval that draws whole patients."""
-    return _with_interval("auprc", auprc(y, score), y, score, groups, positive, seed)
+    return _area("auprc", ScoreBoard(y, score).auprc, y, groups, positive, seed)
 
 
-def _with_interval(
-    name: str,
-    value: float,
-    y: npt.NDArray[Any],
-    score: npt.NDArray[np.float64],
-    groups: Sequence[str],
-    positive: str,
-    seed: int,
+def _area(
+    name: str, statistic: Statistic, y: npt.NDArray[Any], groups: Sequence[str], positive: str, seed: int
 ) -> Measure:
+    strata = y if _one_label_each(y, groups) else None
+    return described(_drawn(statistic, groups, seed, strata), name, positive)
+
+
+def _drawn(
+    statistic: Statistic,
+    groups: Sequence[str],
+    seed: int,
+    strata: npt.NDArray[Any] | None = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Measure:
+    """The statistic with its interval over patients; without one where it is undefined in many resamples."""
+    n = len(groups)
     try:
-        stratified = _one_label_each(y, groups)
-        interval = bootstrap(
-            y, score, name, groups=list(groups), stratified=stratified, resamples=RESAMPLES, seed=seed
-        ).interval
-    except BadInputError:  # too few patients for most resamples to hold both classes: a figure without an interval
-        interval = None
-    return Measure(name, value, interval, positive)
+        return bootstrap_weighted(
+            statistic, n, resamples=RESAMPLES, seed=seed, groups=list(groups), strata=strata, limits=limits
+        )
+    except BadInputError:  # too few patients for most resamples to hold every class
+        value = float(statistic(np.ones((1, n), dtype=np.int64))[0])
+        return Measure(value, n=n, patients=len(set(groups)))
 
 
 def evaluate_classes(
     y: npt.NDArray[Any],
-    probability: npt.NDArray[np.float64],
+    probability: Floats,
     classes: Sequence[str],
     groups: Sequence[str],
     *,
@@ -136,44 +129,94 @@ def evaluate_classes(
 ) -> Evaluation:
     """AUROC and AUPRC of each class against the rest (macro AUROC too for more than two), accuracy, calibration.
 
+    A class that no case has (or that all have) has no AUROC; that it was said of cases still counts in the accuracies.
+
     Args:
         y: `(n,)` class numbers.
         probability: `(n, classes)` held-out probabilities.
         classes: Names.
         groups: Patient of each case; resamples draw patients.
         seed: Seed of the resampling.
+
+    Raises:
+        BadInputError: The shapes do not fit together.
     """
-    measures: list[Measure] = []
-    columns = [1] if len(classes) == 2 else range(len(classes))
-    for c in columns:
-        measures.append(auroc_measure((y == c).astype(int), probability[:, c], groups, classes[c], seed))
-    if len(classes) > 2:
-        measures.append(Measure("auroc_macro", float(np.mean([m.value for m in measures]))))
-    for c in columns:
-        measures.append(auprc_measure((y == c).astype(int), probability[:, c], groups, classes[c], seed))
+    n = len(y)
+    if probability.shape != (n, len(classes)) or len(groups) != n:
+        raise BadInputError(
+            "predictions do not fit the cases",
+            why=f"probabilities {probability.shape} for {n} cases of {len(classes)} classes and {len(groups)} groups",
+        )
+    columns = [1] if len(classes) == 2 else list(range(len(classes)))
+    ranked = [c for c in columns if 0 < int((y == c).sum()) < n]
+    truth = {c: (y == c).astype(int) for c in columns}
+    measures = [auroc_measure(truth[c], probability[:, c], groups, classes[c], seed) for c in ranked]
+    if len(classes) > 2 and ranked:
+        boards = [ScoreBoard(truth[c], probability[:, c]) for c in ranked]
+        macro = _drawn(
+            lambda counts: np.asarray(np.mean([b.auroc(counts) for b in boards], axis=0)),
+            groups,
+            seed,
+            y if _one_label_each(y, groups) else None,
+        )
+        what = "Plain mean over the classes that occur of the AUROC of each against the rest."
+        measures.append(macro.named("auroc_macro", higher_is_better=True, definition=what))
+    measures += [auprc_measure(truth[c], probability[:, c], groups, classes[c], seed) for c in ranked]
     predicted = probability.argmax(1)
-    right = (predicted == y).astype(float)
-    interval = bootstrap_mean(right, groups=list(groups), resamples=RESAMPLES, seed=seed).interval
-    measures.append(Measure("accuracy", accuracy(y, predicted), interval))
-    measures.append(Measure("balanced_accuracy", balanced_accuracy(y, predicted)))
-    measures += [Measure("ece", ece((y == c).astype(int), probability[:, c]), None, classes[c]) for c in columns]
+    right = (predicted == y).astype(int)
+    share = bootstrap_share(right, groups=list(groups), resamples=RESAMPLES, seed=seed)
+    measures.append(described(share, "accuracy"))
+    measures.append(described(_drawn(_mean_recall(y, right), groups, seed), "balanced_accuracy"))
+    for c in columns:
+        found = ece_interval(truth[c], probability[:, c], groups=list(groups), resamples=RESAMPLES, seed=seed)
+        measures.append(described(found, "ece", classes[c]))
     counts = {name: int((y == c).sum()) for c, name in enumerate(classes)}
-    return Evaluation(tuple(measures), len(y), len(set(groups)), counts)
+    return Evaluation(tuple(measures), n, len(set(groups)), counts)
 
 
-def evaluate_numbers(
-    y: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64], groups: Sequence[str], *, seed: int = 0
-) -> Evaluation:
-    """Mean absolute error and R2 of held-out predictions `(n,)`, the error of always saying the mean beside it."""
-    wrong = np.abs(predicted - y)
-    boot = bootstrap_mean(wrong, groups=list(groups), resamples=RESAMPLES, seed=seed)
-    blind = float(np.abs(y - y.mean()).mean())
-    measures = (
-        Measure("mae", boot.estimate, boot.interval),
-        Measure("mae_of_the_mean", blind),
-        Measure("r2", r2(y, predicted)),
+def _mean_recall(y: npt.NDArray[Any], right: npt.NDArray[np.int64]) -> Statistic:
+    """Balanced accuracy of weighted cases; undefined where a class that occurs was not drawn."""
+    member = (np.asarray(y)[:, None] == np.unique(y)).astype(np.float64)
+    hit = member * right[:, None]
+
+    def statistic(counts: npt.NDArray[np.int64]) -> Floats:
+        size = counts @ member
+        share = np.divide(counts @ hit, size, out=np.full(size.shape, np.nan), where=size > 0)
+        return np.asarray(share.mean(axis=1))
+
+    return statistic
+
+
+def evaluate_numbers(y: Floats, predicted: Floats, groups: Sequence[str], *, seed: int = 0) -> Evaluation:
+    """Mean absolute error and R2 of held-out predictions `(n,)`, the error of always saying the mean beside it.
+
+    R2 is left out where all true values are equal.
+    """
+    n, unlimited = len(y), (-np.inf, np.inf)
+    centred = y - y.mean()
+    squares = (predicted - y) ** 2
+    patients = list(groups)
+
+    def blind(counts: npt.NDArray[np.int64]) -> Floats:
+        mean = counts @ centred / counts.sum(axis=1)
+        apart = [c @ np.abs(centred - m) for c, m in zip(counts, mean, strict=True)]
+        return np.asarray(apart / counts.sum(axis=1))
+
+    def explained(counts: npt.NDArray[np.int64]) -> Floats:
+        spread = counts @ centred**2 - (counts @ centred) ** 2 / counts.sum(axis=1)
+        some = spread > 1e-12 * float(centred @ centred)  # all of one value, but for rounding
+        ratio = np.divide(counts @ squares, spread, out=np.full(len(counts), np.nan), where=some)
+        return np.asarray(1 - ratio)
+
+    wrong = bootstrap_mean(np.abs(predicted - y), groups=patients, resamples=RESAMPLES, seed=seed)
+    what = "Mean absolute error of always saying the mean of these cases."
+    always = _drawn(blind, groups, seed, limits=unlimited).named(
+        "mae_of_the_mean", unit="unit of y", higher_is_better=False, definition=what
     )
-    return Evaluation(measures, len(y), len(set(groups)))
+    measures = [described(wrong, "mae"), always]
+    if n and not (y == y[0]).all():
+        measures.append(described(_drawn(explained, groups, seed, limits=(-np.inf, 1.0)), "r2"))
+    return Evaluation(tuple(measures), n, len(set(groups)))
 
 
 def _one_label_each(y: npt.NDArray[Any], groups: Sequence[str]) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vesalius.errors import UsageError
+from vesalius.metrics.measure import Measure
 
-__all__ = ["MODULES", "Metric", "all_metrics", "get", "metric"]
+__all__ = ["MODULES", "Metric", "all_metrics", "described", "get", "metric"]
 
 MODULES = (
     "classification.scores",
@@ -127,6 +128,21 @@ def all_metrics() -> tuple[Metric, ...]:
     for module in MODULES:
         importlib.import_module(f"vesalius.metrics.{module}")
     return tuple(sorted(_METRICS.values(), key=lambda m: (m.module, m.name)))
+
+
+def described(found: Measure, name: str, about: str = "") -> Measure:
+    """A number under the name of a metric of the list, with that metric's unit, direction and definition.
+
+    Args:
+        found: The number; only its value, interval and what it rests on are kept.
+        name: The metric.
+        about: Class, group or finding that it is about.
+
+    Raises:
+        UsageError: There is no such metric.
+    """
+    one = _METRICS.get(name) or get(name)
+    return found.named(name, about, unit=one.unit, higher_is_better=one.higher_is_better, definition=one.definition)
 
 
 def get(name: str) -> Metric:

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import finite
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.registry import metric
 from vesalius.metrics.statistics.bootstrap import bootstrap_mean
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = [
     "Ranked",
@@ -274,15 +274,13 @@ class RetrievalReport:
     """Retrieval over a set of queries.
 
     Attributes:
-        value: Metric name to mean over the queries.
-        interval: Metric name to bootstrap interval (patients drawn whole).
+        value: Metric name to mean over the queries, with its bootstrap interval (patients drawn whole).
         n: Queries measured.
         without: Queries left out for want of a relevant candidate.
         per_finding: Finding to its own report; relevance there is to share that finding.
     """
 
-    value: dict[str, float]
-    interval: dict[str, Interval]
+    value: dict[str, Measure]
     n: int
     without: int
     per_finding: dict[str, RetrievalReport]
@@ -290,8 +288,7 @@ class RetrievalReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
         return {
-            "value": self.value,
-            "interval": {name: interval.to_dict() for name, interval in self.interval.items()},
+            "value": {name: measure.to_dict() for name, measure in self.value.items()},
             "n": self.n,
             "without": self.without,
             "per_finding": {name: report.to_dict() for name, report in self.per_finding.items()},
@@ -310,13 +307,14 @@ def _report(
             each[f"{name}@{k}"] = maker(lists, _depth(k))
         each[f"ndcg@{k}"] = _ndcgs(lists, k, "linear")
     groups = None if patients is None else patients[ranked.query]
-    intervals = {
-        name: bootstrap_mean(values, resamples=resamples, seed=seed, groups=groups).interval
-        for name, values in each.items()
-        if resamples
-    }
-    means = {name: float(values.mean()) for name, values in each.items()}
-    return RetrievalReport(means, intervals, len(ranked), len(ranked.without), {})
+    measured = {}
+    for name, values in each.items():
+        if resamples:
+            found: Measure = bootstrap_mean(values, resamples=resamples, seed=seed, groups=groups)
+        else:
+            found = Measure(float(values.mean()), n=len(ranked))
+        measured[name] = found.named(name, higher_is_better=True)
+    return RetrievalReport(measured, len(ranked), len(ranked.without), {})
 
 
 def evaluate(
@@ -374,4 +372,4 @@ def evaluate(
             parts[name] = measure(rows, np.ones(len(rows), dtype=int), held.astype(int))
         except BadInputError:
             continue
-    return RetrievalReport(whole.value, whole.interval, whole.n, whole.without, parts)
+    return RetrievalReport(whole.value, whole.n, whole.without, parts)

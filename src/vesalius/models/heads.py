@@ -26,7 +26,7 @@ from vesalius.models.manifest import sha256
 from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind
 from vesalius.models.protocols import Embedder
 
-SCHEMA = 1
+SCHEMA = 2
 Task = Literal["classification", "regression"]
 Value = str | int | float
 
@@ -232,7 +232,12 @@ class Head:
         try:
             data = json.loads((path / "head.json").read_text("utf-8"))
             if data["schema"] != SCHEMA:
-                raise BadInputError("cannot read head", item=str(path), why=f"schema {data['schema']}, not {SCHEMA}")
+                raise BadInputError(
+                    "cannot read head",
+                    item=str(path),
+                    why=f"schema {data['schema']}, not {SCHEMA}: another version of vesalius wrote it",
+                    fix="fit it again with `vesalius fit`",
+                )
             if sha256(path / "head.safetensors") != data["arrays"]:
                 raise BadInputError(
                     "cannot read head", item=str(path), why="head.safetensors is not the one it was saved with"

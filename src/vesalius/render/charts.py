@@ -40,10 +40,10 @@ def plot_roc(head: Head, positive: str | None = None) -> Figure:
     figure, axes = new_figure()
     name = head.classes[head.column(positive)]
     measure = auroc_measure(y, score, head.groups, name, int(head.settings.get("seed", 0)))
-    axes.plot(curve.fpr, curve.tpr, color=BLUE, lw=2, label=f"AUROC {measure.value:.3f} {measure.interval or ''}")
+    axes.plot(curve.fpr, curve.tpr, color=BLUE, lw=2, label=f"AUROC {measure:.3f}")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     for key, point in head.points.items():
-        at = (1 - point.specificity, point.sensitivity)
+        at = (1 - point.specificity.value, point.sensitivity.value)
         axes.plot(*at, "o", color=ORANGE, label=f"{key}: score >= {point.threshold:.3g}")
     axes.set(
         xlabel="1 - specificity", ylabel="sensitivity", title=f"{head.target}: {name}", xlim=(-0.01, 1), ylim=(0, 1.01)
@@ -59,9 +59,7 @@ def plot_precision_recall(head: Head, positive: str | None = None) -> Figure:
     name = head.classes[head.column(positive)]
     measure = auprc_measure(y, score, head.groups, name, int(head.settings.get("seed", 0)))
     figure, axes = new_figure()
-    axes.plot(
-        curve.recall, curve.precision, color=BLUE, lw=2, label=f"AUPRC {measure.value:.3f} {measure.interval or ''}"
-    )
+    axes.plot(curve.recall, curve.precision, color=BLUE, lw=2, label=f"AUPRC {measure:.3f}")
     axes.axhline(float(y.mean()), color=GREY, lw=1, ls=":", label=f"prevalence {y.mean():.3f}")
     axes.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)", title=f"{head.target}: {name}")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
@@ -73,8 +71,8 @@ def plot_calibration(head: Head, positive: str | None = None) -> Figure:
     """Observed share against stated probability of held-out predictions, ten bins of equal size, Wilson intervals."""
     y, score = head.held_out_scores(positive)
     curve = reliability_curve(y, score, bins=10, binning="mass")
-    low = [max(o - i.low, 0) for o, i in zip(curve.observed, curve.intervals, strict=True)]
-    high = [max(i.high - o, 0) for o, i in zip(curve.observed, curve.intervals, strict=True)]
+    low = [max(o - i.low, 0) for o, i in zip(curve.observed, curve.shares, strict=True)]
+    high = [max(i.high - o, 0) for o, i in zip(curve.observed, curve.shares, strict=True)]
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     axes.errorbar(curve.predicted, curve.observed, yerr=[low, high], fmt="o", color=BLUE, capsize=2)

@@ -227,9 +227,9 @@ def test_regression_against_scikit_learn_and_bland_altman_by_hand():
     assert regression.r2(y, p) == pytest.approx(sk.r2_score(y, p))
     assert regression.within(y, p, 12) == pytest.approx(np.mean(abs(y - p) <= 12))
     ba = regression.bland_altman([1, 2, 3, 4], [2, 2, 4, 6])  # differences 1, 0, 1, 2
-    assert (ba.bias, ba.sd) == (pytest.approx(1.0), pytest.approx(np.sqrt(2 / 3)))
-    assert ba.upper == pytest.approx(1 + 1.96 * np.sqrt(2 / 3))
-    assert ba.bias_interval.high == pytest.approx(1 + 3.182446 * np.sqrt(2 / 3) / 2, abs=1e-5)
+    assert (ba.bias.value, ba.sd) == (pytest.approx(1.0), pytest.approx(np.sqrt(2 / 3)))
+    assert ba.upper.value == pytest.approx(1 + 1.96 * np.sqrt(2 / 3))
+    assert ba.bias.high == pytest.approx(1 + 3.182446 * np.sqrt(2 / 3) / 2, abs=1e-5)
     with pytest.raises(BadInputError):
         regression.r2([3, 3], [1, 2])
     with pytest.raises(BadInputError):

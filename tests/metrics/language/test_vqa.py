@@ -139,12 +139,12 @@ def test_kinds_are_scored_apart_and_refusals_are_counted():
     ]
     scores = vqa.vqa_scores(items)
     choice = scores["choice"]
-    assert (choice.accuracy, choice.n, choice.answered, choice.refused, choice.unread) == (0.25, 4, 2, 1, 1)
-    assert (choice.selective, choice.chance) == (0.5, 0.25)
-    assert choice.accuracy in choice.interval
-    assert (scores["closed"].accuracy, scores["closed"].unread) == (0.5, 1)
+    assert (choice.accuracy.value, choice.n, choice.answered, choice.refused, choice.unread) == (0.25, 4, 2, 1, 1)
+    assert (choice.selective.value, choice.chance) == (0.5, 0.25)
+    assert choice.accuracy.value in choice.accuracy
+    assert (scores["closed"].accuracy.value, scores["closed"].unread) == (0.5, 1)
     opened = scores["open"]
-    assert (opened.accuracy, opened.refused) == (pytest.approx(1 / 3), 1)
+    assert (opened.accuracy.value, opened.refused) == (pytest.approx(1 / 3), 1)
     assert opened.token_f1 == pytest.approx((1 + 0 + 2 / 3) / 3)
     assert opened.token_recall == pytest.approx(2 / 3)
     assert vqa.choice_accuracy(["B", None], ["B", "A"], [OPTIONS, OPTIONS]) == 0.5

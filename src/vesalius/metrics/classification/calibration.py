@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import binary_scores, probabilities
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.registry import metric
-from vesalius.metrics.statistics.intervals import Interval, wilson
+from vesalius.metrics.statistics.bootstrap import bootstrap_weighted
+from vesalius.metrics.statistics.intervals import wilson
 
-__all__ = ["ReliabilityCurve", "ace", "brier", "ece", "log_loss", "mce", "reliability_curve"]
+__all__ = ["ReliabilityCurve", "ace", "brier", "ece", "ece_interval", "log_loss", "mce", "reliability_curve"]
 
 Floats = NDArray[np.float64]
 Binning = Literal["width", "mass"]
@@ -72,14 +74,14 @@ class ReliabilityCurve:
         predicted: Mean probability of each bin, shape `(k,)`.
         observed: Share of positives in each bin.
         count: Cases in each bin.
-        intervals: Wilson interval of each observed share.
+        shares: `observed` with Wilson intervals.
         edges: Bin edges, lowest and highest included.
     """
 
     predicted: Floats
     observed: Floats
     count: NDArray[np.int_]
-    intervals: tuple[Interval, ...]
+    shares: tuple[Measure, ...]
     edges: Floats
 
     @property
@@ -130,8 +132,8 @@ def reliability_curve(
     hits = np.bincount(index, weights=labels, minlength=size)
     total = np.bincount(index, weights=p, minlength=size)
     keep = count > 0
-    intervals = tuple(wilson(round(h), int(c), level) for h, c in zip(hits[keep], count[keep], strict=True))
-    return ReliabilityCurve(total[keep] / count[keep], hits[keep] / count[keep], count[keep], intervals, edges)
+    shares = tuple(wilson(round(h), int(c), level) for h, c in zip(hits[keep], count[keep], strict=True))
+    return ReliabilityCurve(total[keep] / count[keep], hits[keep] / count[keep], count[keep], shares, edges)
 
 
 @metric(
@@ -147,6 +149,59 @@ def ece(y: ArrayLike, probability: ArrayLike, bins: int = 15, binning: Binning =
     """Expected calibration error, arguments as `reliability_curve`."""
     curve = reliability_curve(y, probability, bins, binning)
     return float(np.average(curve.gap, weights=curve.count))
+
+
+def ece_interval(
+    y: ArrayLike,
+    probability: ArrayLike,
+    bins: int = 15,
+    binning: Binning = "width",
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Measure:
+    """Expected calibration error with an interval.
+
+    Chance alone parts observed from stated in every bin, so the error of a few cases is too large and resampling makes
+    it larger still: a percentile interval lies above the truth. This one is mirrored at the estimate (the basic
+    bootstrap), and its lower end is 0 where the errors are no larger than those of the same cases with the signs of
+    each patient's deviations drawn at random, that is, where calibration is not refuted.
+
+    Args:
+        y: Labels 0/1, shape `(n,)`.
+        probability: Probability of class 1, shape `(n,)`.
+        bins: Number of bins.
+        binning: See `reliability_curve`; the bins stay as they are in the resamples.
+        groups: Patient of each case; patients are drawn whole.
+        resamples: Resamples, and sign flips.
+        seed: Seed.
+        level: Confidence level.
+
+    Raises:
+        BadInputError: Values that are not probabilities, or wrong labels.
+    """
+    labels, p = _pair(y, probability)
+    index, edges = _bins(p, bins, binning)
+    n = len(p)
+    member = np.zeros((n, len(edges) - 1))
+    member[np.arange(n), index] = labels - p
+
+    def statistic(counts: NDArray[np.int64]) -> Floats:
+        return np.asarray(np.abs(counts @ member).sum(axis=1) / counts.sum(axis=1))
+
+    found = bootstrap_weighted(
+        statistic, n, resamples=resamples, seed=seed, groups=groups, method="basic", level=level, limits=(0.0, 1.0)
+    )
+    unit = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    by_patient = np.zeros((int(unit.max()) + 1, member.shape[1]))
+    np.add.at(by_patient, unit, member)
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(resamples, len(by_patient)))
+    by_chance = float(np.quantile(np.abs(signs @ by_patient).sum(axis=1) / n, level))
+    low = 0.0 if found.value <= by_chance else found.low
+    method = found.method + ("; calibration not refuted by sign flips" if found.value <= by_chance else "")
+    return Measure(found.value, low, max(found.high, low), level, method, n, found.patients)
 
 
 @metric(

@@ -8,6 +8,7 @@ counts.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import binary_scores, finite, fraction
 from vesalius.metrics.classification.scores import roc_curve
-from vesalius.metrics.statistics.intervals import Interval, ProportionMethod, predictive_interval, proportion_interval
+from vesalius.metrics.measure import Measure
+from vesalius.metrics.statistics.intervals import ProportionMethod, predictive_interval, proportion_interval
 
 __all__ = ["Cost", "DecisionCurve", "OperatingPoint", "decision_curve", "operating_point"]
 
@@ -38,6 +40,9 @@ class Cost:
     false_positive: float = 1.0
 
 
+_RATES = ("sensitivity", "specificity", "ppv", "npv")
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """A cut-off, why it was chosen, and how it does on the cases it was chosen on.
@@ -48,12 +53,8 @@ class OperatingPoint:
         value: The sensitivity or specificity asked for, or the expected cost per case that was reached.
         sensitivity: Share of positives called positive, with its interval.
         specificity: Share of negatives called negative, with its interval.
-        ppv: Positive predictive value at `prevalence`; `None` when nothing is called positive.
-        npv: Negative predictive value at `prevalence`; `None` when nothing is called negative.
-        sensitivity_interval: Interval of the sensitivity; likewise the others.
-        specificity_interval: Interval of the specificity.
-        ppv_interval: Interval of the PPV.
-        npv_interval: Interval of the NPV.
+        ppv: Positive predictive value at `prevalence`, with its interval; `None` when nothing is called positive.
+        npv: Negative predictive value at `prevalence`, with its interval; `None` when nothing is called negative.
         n: Cases it was chosen on.
         positives: Positive cases among them.
         prevalence: Prevalence the predictive values hold for.
@@ -63,14 +64,10 @@ class OperatingPoint:
     threshold: float
     target: Target
     value: float
-    sensitivity: float
-    specificity: float
-    ppv: float | None
-    npv: float | None
-    sensitivity_interval: Interval
-    specificity_interval: Interval
-    ppv_interval: Interval | None
-    npv_interval: Interval | None
+    sensitivity: Measure
+    specificity: Measure
+    ppv: Measure | None
+    npv: Measure | None
     n: int
     positives: int
     prevalence: float
@@ -95,7 +92,7 @@ class OperatingPoint:
         data: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            data[name] = value.to_dict() if isinstance(value, Interval) else value
+            data[name] = value.to_dict() if isinstance(value, Measure) else value
         return data
 
     @classmethod
@@ -109,7 +106,7 @@ class OperatingPoint:
         if set(data) != fields:
             raise BadInputError("not an operating point", why=f"fields differ: {sorted(fields ^ set(data))}")
         made: dict[str, Any] = {
-            name: Interval.from_dict(value) if name.endswith("_interval") and value is not None else value
+            name: Measure.from_dict(value) if name in _RATES and value is not None else value
             for name, value in data.items()
         }
         point = cls(**made)
@@ -219,15 +216,20 @@ def _first(
 ) -> int:
     """First point of an ascending run of hits that meets the constraint, refused when it is trivial."""
     if lower_bound:
-        reached = np.array([proportion_interval(int(h), total, level, method).low for h in np.unique(hits)])
-        rate = reached[np.searchsorted(np.unique(hits), hits)]
+
+        def rate(hit: int) -> float:
+            return proportion_interval(hit, total, level, method).low
     else:
-        rate = hits / total
-    met = np.flatnonzero(rate >= value)
-    if len(met) and not trivial[met[0]]:
-        return int(met[0])
-    useful = rate[~trivial]
-    best = f"{useful.max():.4g}" if len(useful) else "none"
+
+        def rate(hit: int) -> float:
+            return hit / total
+
+    # Hits ascend and both rates ascend with them, so that a search by halves asks for few intervals.
+    first = bisect_left(range(len(hits)), True, key=lambda i: rate(int(hits[i])) >= value)
+    if first < len(hits) and not trivial[first]:
+        return first
+    useful = hits[~trivial]
+    best = f"{rate(int(useful.max())):.4g}" if len(useful) else "none"
     what = "lower limit of the " if lower_bound else ""
     side = "positive" if name == "sensitivity" else "negative"
     raise BadInputError(
@@ -262,35 +264,32 @@ def _point(
     rule: str,
 ) -> OperatingPoint:
     fp, fn, n = negatives - tn, positives - tp, positives + negatives
-    sens, spec = tp / positives, tn / negatives
     share = positives / n if prevalence is None else prevalence
     odds = share / (1 - share)
-    ppv_interval: Interval | None
-    npv_interval: Interval | None
+    ppv = npv = None
     if prevalence is None:
-        ppv_interval = proportion_interval(tp, tp + fp, level, method) if tp + fp else None
-        npv_interval = proportion_interval(tn, tn + fn, level, method) if tn + fn else None
+        ppv = proportion_interval(tp, tp + fp, level, method) if tp + fp else None
+        npv = proportion_interval(tn, tn + fn, level, method) if tn + fn else None
     else:
-        ppv_interval = predictive_interval(tp, positives, fp, negatives, odds, level)
-        npv_interval = predictive_interval(tn, negatives, fn, positives, 1 / odds, level)
-    called, spared = sens * share + (1 - spec) * (1 - share), spec * (1 - share) + (1 - sens) * share
+        ppv = predictive_interval(tp, positives, fp, negatives, odds, level) if tp + fp else None
+        npv = predictive_interval(tn, negatives, fn, positives, 1 / odds, level) if tn + fn else None
     return OperatingPoint(
         threshold=threshold,
         target=target,  # type: ignore[arg-type]  # one of the three names by construction
         value=value,
-        sensitivity=sens,
-        specificity=spec,
-        ppv=sens * share / called if called > 0 else None,
-        npv=spec * (1 - share) / spared if spared > 0 else None,
-        sensitivity_interval=proportion_interval(tp, positives, level, method),
-        specificity_interval=proportion_interval(tn, negatives, level, method),
-        ppv_interval=ppv_interval if called > 0 else None,
-        npv_interval=npv_interval if spared > 0 else None,
+        sensitivity=_named(proportion_interval(tp, positives, level, method), "sensitivity"),
+        specificity=_named(proportion_interval(tn, negatives, level, method), "specificity"),
+        ppv=None if ppv is None else _named(ppv, "ppv"),
+        npv=None if npv is None else _named(npv, "npv"),
         n=n,
         positives=positives,
         prevalence=share,
         rule=rule,
     )
+
+
+def _named(rate: Measure, name: str) -> Measure:
+    return rate.named(name, higher_is_better=True)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError
 from vesalius.metrics.checks import finite, same_length
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.registry import metric
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = ["BlandAltman", "bland_altman", "mae", "r2", "rmse", "within"]
 
@@ -86,23 +86,17 @@ class BlandAltman:
     """Agreement of two measurements (Bland and Altman, Lancet 1986).
 
     Attributes:
-        bias: Mean of prediction - truth, in the unit of y.
+        bias: Mean of prediction - truth, in the unit of y, with its t interval.
         sd: Standard deviation of the differences (n - 1).
-        lower: Lower limit of agreement, bias - 1.96 sd.
-        upper: Upper limit of agreement.
-        bias_interval: t interval of the bias.
-        lower_interval: Approximate t interval of the lower limit (standard error sd sqrt(3/n)).
-        upper_interval: Of the upper limit.
+        lower: Lower limit of agreement, bias - 1.96 sd, with its approximate t interval (standard error sd sqrt(3/n)).
+        upper: Upper limit of agreement, likewise.
         n: Cases.
     """
 
-    bias: float
+    bias: Measure
     sd: float
-    lower: float
-    upper: float
-    bias_interval: Interval
-    lower_interval: Interval
-    upper_interval: Interval
+    lower: Measure
+    upper: Measure
     n: int
 
 
@@ -129,19 +123,16 @@ def bland_altman(y: ArrayLike, predicted: ArrayLike, level: float = 0.95) -> Bla
     difference = guess - true
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     quantile = float(stdtrit(n - 1, 0.5 + level / 2))
-    method = "t"
 
-    def around(centre: float, error: float) -> Interval:
-        return Interval(centre - quantile * error, centre + quantile * error, level, method, n)
+    def around(name: str, centre: float, error: float) -> Measure:
+        low, high = centre - quantile * error, centre + quantile * error
+        return Measure(centre, low, high, level, "t", n, name=name, unit="unit of y")
 
-    lower, upper, limit_error = bias - 1.96 * sd, bias + 1.96 * sd, sd * math.sqrt(3 / n)
+    limit_error = sd * math.sqrt(3 / n)
     return BlandAltman(
-        bias,
+        around("bias", bias, sd / math.sqrt(n)),
         sd,
-        lower,
-        upper,
-        around(bias, sd / math.sqrt(n)),
-        around(lower, limit_error),
-        around(upper, limit_error),
+        around("lower limit of agreement", bias - 1.96 * sd, limit_error),
+        around("upper limit of agreement", bias + 1.96 * sd, limit_error),
         n,
     )

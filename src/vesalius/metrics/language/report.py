@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import finite
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.registry import metric
 from vesalius.metrics.statistics.bootstrap import bootstrap_weighted
-from vesalius.metrics.statistics.intervals import Interval
 
 __all__ = [
     "CHEXPERT_5",
@@ -79,24 +79,20 @@ class LabelF1:
     """F1 of report labels.
 
     Attributes:
-        micro: From counts summed over labels and reports.
+        micro: From counts summed over labels and reports (with an interval over reports if asked for).
         macro: Mean of the F1 of each label; a label without any positive on either side counts 0, as in scikit-learn.
         samples: Mean over reports of the F1 of their label sets; two empty sets count 1.
         per_label: Label to its F1.
         support: Label to its positive references.
-        micro_interval: Bootstrap interval of the micro F1 over reports.
-        macro_interval: Of the macro F1.
         n: Reports.
         uncertain: How uncertain labels were read.
     """
 
-    micro: float
-    macro: float
+    micro: Measure
+    macro: Measure
     samples: float
     per_label: dict[str, float]
     support: dict[str, int]
-    micro_interval: Interval | None
-    macro_interval: Interval | None
     n: int
     uncertain: str
 
@@ -158,25 +154,24 @@ def label_scores(
         tp, fp, fn = (counts @ part for part in hits)
         return np.asarray(_f1(tp, fp, fn).mean(axis=1))
 
-    ones = np.ones((1, n), dtype=np.int64)
-    intervals: list[Interval | None] = [None, None]
     cluster = None if groups is None else np.asarray([str(group) for group in groups])
-    if resamples:
-        intervals = [
-            bootstrap_weighted(f, n, resamples=resamples, seed=seed, groups=cluster, limits=(0.0, 1.0)).interval
-            for f in (micro, macro)
-        ]
+
+    def measure(name: str, statistic: Callable[[NDArray[Any]], Floats]) -> Measure:
+        if not resamples:
+            value = float(statistic(np.ones((1, n), dtype=np.int64))[0])
+            return Measure(value, n=n, name=name, higher_is_better=True)
+        found = bootstrap_weighted(statistic, n, resamples=resamples, seed=seed, groups=cluster, limits=(0.0, 1.0))
+        return found.named(name, higher_is_better=True)
+
     each = _f1(*(part.sum(axis=0) for part in hits))
     rows = _f1(*(part.sum(axis=1) for part in hits))
     rows[hits.sum(axis=(0, 2)) == 0] = 1.0
     return LabelF1(
-        micro=float(micro(ones)[0]),
-        macro=float(macro(ones)[0]),
+        micro=measure("f1_micro", micro),
+        macro=measure("f1_macro", macro),
         samples=float(rows.mean()),
         per_label={name: float(v) for name, v in zip(names, each, strict=True)},
         support={name: int(v) for name, v in zip(names, true.sum(axis=0), strict=True)},
-        micro_interval=intervals[0],
-        macro_interval=intervals[1],
         n=n,
         uncertain=uncertain,
     )
@@ -200,7 +195,8 @@ def label_f1(
     """F1 of labels, uncertain read as positive; see `label_scores`."""
     if average not in ("micro", "macro", "samples"):
         raise UsageError("unknown average", item=str(average), fix="use micro, macro or samples")
-    return float(getattr(label_scores(predicted, truth, names), average))
+    found: Measure | float = getattr(label_scores(predicted, truth, names), average)
+    return found.value if isinstance(found, Measure) else found
 
 
 def set_f1s(predicted: Sequence[Iterable[Hashable]], truth: Sequence[Iterable[Hashable]]) -> Floats:

@@ -8,7 +8,7 @@ after "answer is" and the like. Otherwise the words of exactly one option must o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,8 +17,10 @@ import numpy as np
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.language.text import LexicalScorer
 from vesalius.metrics.language.tokens import TOKENIZERS
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.registry import metric
-from vesalius.metrics.statistics.intervals import Interval, wilson
+from vesalius.metrics.statistics.bootstrap import bootstrap_share
+from vesalius.metrics.statistics.intervals import wilson
 
 __all__ = [
     "Choices",
@@ -230,9 +232,9 @@ class VqaScores:
     """Scores of one kind of question.
 
     Attributes:
-        accuracy: Right / all; what was refused or not read is wrong. For open questions, exact match.
-        interval: Wilson interval of the accuracy.
-        selective: Right / answered; `None` when nothing was answered.
+        accuracy: Right / all; what was refused or not read is wrong. For open questions, exact match. The
+            interval is Wilson's, or a bootstrap over patients where these are given.
+        selective: Right / answered, likewise; `None` when nothing was answered.
         answered: Answers that could be read.
         refused: Answers that decline.
         unread: Missing answers and answers without a readable choice.
@@ -243,9 +245,8 @@ class VqaScores:
         n: Questions.
     """
 
-    accuracy: float
-    interval: Interval
-    selective: float | None
+    accuracy: Measure
+    selective: Measure | None
     answered: int
     refused: int
     unread: int
@@ -269,9 +270,12 @@ def _right_letter(item: VqaItem) -> str:
     return same[0]
 
 
-def _judge(items: Sequence[VqaItem], yes_no: Callable[[str], bool | None]) -> tuple[list[bool], int, int, list[float]]:
+def _judge(
+    items: Sequence[VqaItem], yes_no: Callable[[str], bool | None]
+) -> tuple[list[bool], list[bool], int, list[float]]:
     right: list[bool] = []
-    refused = unread = 0
+    answered: list[bool] = []
+    refused = 0
     chance: list[float] = []
     for item in items:
         text = item.answer or ""
@@ -289,13 +293,19 @@ def _judge(items: Sequence[VqaItem], yes_no: Callable[[str], bool | None]) -> tu
             read, good = given is not None, given == truth
             chance.append(0.5)
         right.append(read and good)
-        if not read:
-            refused, unread = (refused + 1, unread) if is_refusal(text) else (refused, unread + 1)
-    return right, refused, unread, chance
+        answered.append(read)
+        refused += not read and is_refusal(text)
+    return right, answered, refused, chance
 
 
 def vqa_scores(
-    items: Sequence[VqaItem], yes_no: Callable[[str], bool | None] = parse_yes_no, level: float = 0.95
+    items: Sequence[VqaItem],
+    yes_no: Callable[[str], bool | None] = parse_yes_no,
+    level: float = 0.95,
+    *,
+    patients: Sequence[Hashable] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, VqaScores]:
     """Scores by kind of question.
 
@@ -303,6 +313,9 @@ def vqa_scores(
         items: Questions with answers.
         yes_no: Reader of yes or no.
         level: Level of the intervals.
+        patients: Patient of each item; several questions about one image are not independent.
+        resamples: Bootstrap resamples, with patients.
+        seed: Seed of the bootstrap.
 
     Returns:
         Kind to scores, for the kinds that occur.
@@ -312,16 +325,28 @@ def vqa_scores(
     """
     if not items:
         raise BadInputError("nothing to measure", why="there is no question")
+    if patients is not None and len(patients) != len(items):
+        raise BadInputError("inputs differ in length", why=f"{len(items)} items, {len(patients)} patients")
     out: dict[str, VqaScores] = {}
+
+    def share(hits: Sequence[bool], whose: Sequence[str] | None, name: str) -> Measure:
+        if whose is None:
+            found = wilson(sum(hits), len(hits), level)
+        else:
+            found = bootstrap_share(hits, resamples=resamples, seed=seed, groups=list(whose), level=level)
+        return found.named(name, higher_is_better=True)
+
     for kind in ("choice", "closed", "open"):
-        some = [item for item in items if item.kind == kind]
+        places = [i for i, item in enumerate(items) if item.kind == kind]
+        some = [items[i] for i in places]
+        whose = None if patients is None else [str(patients[i]) for i in places]
         if not some:
             continue
         n = len(some)
         extra: dict[str, Any] = {"token_f1": None, "token_recall": None, "bleu1": None}
         if kind == "open":
             refused = sum(is_refusal(item.answer or "") for item in some)
-            unread = sum(not (item.answer or "").strip() for item in some)
+            read = [bool((i.answer or "").strip()) and not is_refusal(i.answer or "") for i in some]
             texts = ["" if is_refusal(item.answer or "") else item.answer or "" for item in some]
             scorer = LexicalScorer(("exact_match", "token_f1", "token_recall", "bleu1"))
             scores = scorer.score(texts, [item.truth for item in some])
@@ -329,16 +354,18 @@ def vqa_scores(
             extra = {name: scores.corpus[name] for name in extra}
             chance: float | None = None
         else:
-            right, refused, unread, guesses = _judge(some, yes_no)
+            right, read, refused, guesses = _judge(some, yes_no)
             chance = float(np.mean(guesses))
-        answered = n - refused - unread
+        answered = sum(read)
+        known = [k for k in range(n) if read[k]]
         out[kind] = VqaScores(
-            accuracy=sum(right) / n,
-            interval=wilson(sum(right), n, level),
-            selective=sum(right) / answered if answered else None,
+            accuracy=share(right, whose, "accuracy"),
+            selective=share([right[k] for k in known], whose and [whose[k] for k in known], "selective accuracy")
+            if known
+            else None,
             answered=answered,
             refused=refused,
-            unread=unread,
+            unread=n - answered - refused,
             chance=chance,
             n=n,
             **extra,
@@ -361,4 +388,4 @@ def choice_accuracy(answers: Sequence[str | None], truth: Sequence[str], options
             "inputs differ in length", why=f"{len(answers)} answers, {len(truth)} truths, {len(options)} options"
         )
     items = [VqaItem(a, t, "choice", o) for a, t, o in zip(answers, truth, options, strict=True)]
-    return vqa_scores(items)["choice"].accuracy
+    return vqa_scores(items)["choice"].accuracy.value

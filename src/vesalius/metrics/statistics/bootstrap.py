@@ -8,7 +8,7 @@ cluster (all images of a patient together).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError, UsageError
-from vesalius.metrics.checks import binary_scores, finite, fraction
-from vesalius.metrics.statistics.intervals import Interval
+from vesalius.metrics.checks import binary_labels, binary_scores, finite, fraction
+from vesalius.metrics.measure import Measure
+from vesalius.metrics.statistics.intervals import wilson
 
 __all__ = [
     "Bootstrap",
@@ -26,39 +27,46 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "bootstrap_mean",
+    "bootstrap_share",
     "bootstrap_weighted",
     "resample_counts",
 ]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Method = Literal["percentile", "bca"]
+Method = Literal["percentile", "basic", "bca"]
 Statistic = Callable[[NDArray[Any]], Floats]
 """From counts of shape `(b, n)` to one value a row; NaN where it is undefined."""
 
 _CHUNK = 1 << 20  # cells of a block of counts: 8 MB, about the size of a second-level cache
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """A bootstrapped statistic.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bootstrap(Measure):
+    """A bootstrapped statistic: its value on the cases as they are, its interval, and what was drawn.
 
-    Attributes:
-        estimate: The statistic on the cases as they are.
-        interval: Its interval.
+    Args:
         replicates: The resampled values, undefined ones left out, shape `(<= resamples,)`.
         undefined: Resamples in which the statistic did not exist (a class or a group was not drawn).
     """
 
-    estimate: float
-    interval: Interval
-    replicates: Floats
+    replicates: Floats = field(repr=False)
     undefined: int
 
     @property
     def se(self) -> float:
         """Standard deviation of the replicates."""
         return float(self.replicates.std(ddof=1))
+
+    @property
+    def estimate(self) -> float:
+        """`value`."""
+        return self.value
+
+    @property
+    def interval(self) -> Measure:
+        """Itself."""
+        return self
 
 
 def _codes(groups: ArrayLike | None, n: int, name: str) -> NDArray[np.intp]:
@@ -260,8 +268,9 @@ def bootstrap_weighted(
         seed: Seed.
         strata: See `resample_counts`.
         groups: See `resample_counts`.
-        method: `percentile`, or `bca`: bias-corrected and accelerated (Efron, J Am Stat Assoc 1987), the acceleration
-            from leaving out each case (or each group) once.
+        method: `percentile`; `basic`, its mirror image at the estimate, for statistics that resampling pushes to one
+            side (Davison and Hinkley 1997, 5.2); or `bca`: bias-corrected and accelerated (Efron, J Am Stat Assoc
+            1987), the acceleration from leaving out each case (or each group) once.
         level: Confidence level.
         limits: Range of the statistic; the interval is clipped to it.
 
@@ -272,8 +281,8 @@ def bootstrap_weighted(
         BadInputError: The statistic is undefined on the cases, or in more than one resample out of twenty.
         UsageError: Unknown method.
     """
-    if method not in ("percentile", "bca"):
-        raise UsageError("unknown bootstrap interval", item=str(method), fix="use percentile or bca")
+    if method not in ("percentile", "basic", "bca"):
+        raise UsageError("unknown bootstrap interval", item=str(method), fix="use percentile, basic or bca")
     estimate = float(statistic(np.ones((1, n), dtype=np.int64))[0])
     if not np.isfinite(estimate):
         raise BadInputError("nothing to bootstrap", why="the statistic is undefined on these cases")
@@ -291,11 +300,17 @@ def bootstrap_weighted(
     tails = (tail, 1 - tail)
     if method == "bca":
         tails = _bca_tails(statistic, n, groups, estimate, replicates, tail)
-    low, high = np.clip(np.quantile(replicates, tails), *limits)
+    low, high = np.quantile(replicates, tails)
+    if method == "basic":
+        low, high = 2 * estimate - high, 2 * estimate - low
+    low, high = np.clip((low, high), *limits)
     kind = (
         f"bootstrap {method}{', clustered' if groups is not None else ''}{', stratified' if strata is not None else ''}"
     )
-    return Bootstrap(estimate, Interval(float(low), float(high), level, kind, n), replicates, undefined)
+    patients = None if groups is None else len(np.unique(np.asarray(groups)))
+    return Bootstrap(
+        estimate, float(low), float(high), level, kind, n, patients, replicates=replicates, undefined=undefined
+    )
 
 
 def _bca_tails(
@@ -350,7 +365,7 @@ def bootstrap(
         seed: Seed.
         stratified: Keep the numbers of positives and negatives (of positive and negative groups).
         groups: Patient of each case; patients are then drawn whole.
-        method: `percentile` or `bca`.
+        method: See `bootstrap_weighted`.
         level: Confidence level.
 
     Returns:
@@ -424,3 +439,38 @@ def bootstrap_mean(
     return bootstrap_weighted(
         mean, len(array), resamples=resamples, seed=seed, groups=groups, method=method, level=level
     )
+
+
+def bootstrap_share(
+    hit: ArrayLike,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Measure:
+    """The share of hits among cases, patients drawn whole.
+
+    Where all are hits, or none, resampling gives an interval without width; there it is Wilson's, with the number of
+    patients as n (one patient's cases may well be alike).
+
+    Args:
+        hit: 0/1 of each case, shape `(n,)`.
+        resamples: Resamples.
+        seed: Seed.
+        groups: Patient of each case.
+        level: Confidence level.
+
+    Raises:
+        BadInputError: No case, or values other than 0 and 1.
+    """
+    hits = binary_labels(hit, "hit")
+    if 0 < hits.sum() < len(hits):
+        return bootstrap_mean(hits, resamples=resamples, seed=seed, groups=groups, level=level)
+    if not len(hits):
+        raise BadInputError("nothing to measure", why="values are empty")
+    patients = None if groups is None else int(_codes(groups, len(hits), "groups").max()) + 1
+    units = len(hits) if patients is None else patients
+    exact = wilson(int(hits[0]) * units, units, level)
+    kind = "wilson" if patients is None else "wilson over patients"
+    return Measure(float(hits[0]), exact.low, exact.high, level, kind, len(hits), patients)

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import binary_scores, finite, fraction, same_length
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.bootstrap import ScoreBoard
-from vesalius.metrics.statistics.intervals import Interval, clopper_pearson, normal_quantile
+from vesalius.metrics.statistics.intervals import clopper_pearson, normal_quantile
 
 __all__ = [
     "AucEstimate",
@@ -34,48 +35,56 @@ Floats = NDArray[np.float64]
 Alternative = Literal["two-sided", "greater", "less"]
 
 
-@dataclass(frozen=True)
-class AucEstimate:
-    """An AUROC with its DeLong interval.
+@dataclass(frozen=True, kw_only=True)
+class AucEstimate(Measure):
+    """An AUROC with its DeLong interval, clipped to [0, 1].
 
-    Attributes:
-        auc: The area.
+    Args:
         se: Standard error.
-        interval: Interval, clipped to [0, 1].
         positives: Positive cases.
         negatives: Negative cases.
     """
 
-    auc: float
     se: float
-    interval: Interval
     positives: int
     negatives: int
 
+    @property
+    def auc(self) -> float:
+        """`value`."""
+        return self.value
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two paired values compared.
+    @property
+    def interval(self) -> Measure:
+        """Itself."""
+        return self
 
-    Attributes:
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Measure):
+    """Two paired values compared: the number is `first - second`; without an interval where the test gives none.
+
+    Args:
         first: Value of the first model.
         second: Value of the second model.
-        difference: `first - second`.
-        interval: Interval of the difference; `None` when the test gives none.
         statistic: z, or the difference itself for a permutation test.
         p: p-value of the hypothesis of no difference.
-        method: Name of the test.
-        n: Cases.
     """
 
     first: float
     second: float
-    difference: float
-    interval: Interval | None
     statistic: float
     p: float
-    method: str
-    n: int
+
+    @property
+    def difference(self) -> float:
+        """`value`."""
+        return self.value
+
+    @property
+    def interval(self) -> Measure | None:
+        """Itself, where it has an interval."""
+        return self if self.has_interval else None
 
 
 def _midranks(values: Floats) -> Floats:
@@ -126,14 +135,16 @@ def delong(
     z = normal_quantile(level)
     if se == 0 and auc in (0.0, 1.0):
         exact = clopper_pearson(min(m, n) if auc == 1.0 else 0, min(m, n), level)
-        interval = Interval(exact.low, exact.high, level, "exact bound of the smaller class (perfect ranking)", m + n)
+        low, high, method = exact.low, exact.high, "exact bound of the smaller class (perfect ranking)"
     elif scale == "logit" and 0 < auc < 1:
         centre, half = math.log(auc / (1 - auc)), z * se / (auc * (1 - auc))
         low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
-        interval = Interval(low, high, level, "delong, logit scale", m + n)
+        method = "delong, logit scale"
     else:
-        interval = Interval(max(0.0, auc - z * se), min(1.0, auc + z * se), level, "delong", m + n)
-    return AucEstimate(auc, se, interval, m, n)
+        low, high, method = max(0.0, auc - z * se), min(1.0, auc + z * se), "delong"
+    return AucEstimate(
+        auc, low, high, level, method, m + n, name="auroc", higher_is_better=True, se=se, positives=m, negatives=n
+    )
 
 
 def delong_paired(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95) -> Comparison:
@@ -164,9 +175,12 @@ def delong_paired(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: f
         )
     statistic = difference / se if se > 0 else 0.0
     half = normal_quantile(level) * se
-    interval = Interval(max(-1.0, difference - half), min(1.0, difference + half), level, "delong", len(labels))
+    low, high = max(-1.0, difference - half), min(1.0, difference + half)
     p = 2 * NormalDist().cdf(-abs(statistic))
-    return Comparison(auc_a, auc_b, difference, interval, statistic, p, "delong", len(labels))
+    return Comparison(
+        difference, low, high, level, "delong", len(labels), name="auroc difference", higher_is_better=True,
+        first=auc_a, second=auc_b, statistic=statistic, p=p,
+    )  # fmt: skip
 
 
 def _p_value(null: Floats, observed: float, alternative: Alternative, exact: bool) -> float:
@@ -237,7 +251,10 @@ def permutation_paired(
     null = (totals.sum() - 2 * (swapped @ totals)) / n
     p = _p_value(null, observed, alternative, exact)
     method = f"paired permutation ({'all' if exact else 'random'} {len(null)})"
-    return Comparison(float(a.mean()), float(b.mean()), observed, None, observed, p, method, n)
+    return Comparison(
+        observed, method=method, n=n, patients=None if groups is None else len(totals), name="mean difference",
+        first=float(a.mean()), second=float(b.mean()), statistic=observed, p=p,
+    )  # fmt: skip
 
 
 def permutation_auroc(
@@ -288,7 +305,11 @@ def permutation_auroc(
     p = _p_value(null, observed, alternative, exact)
     auc_a, auc_b = (float(ScoreBoard(labels, s).auroc(np.ones((1, n), dtype=np.int64))[0]) for s in (first, second))
     method = f"paired permutation of ranks ({'all' if exact else 'random'} {len(null)})"
-    return Comparison(auc_a, auc_b, auc_a - auc_b, None, observed, p, method, n)
+    patients = None if groups is None else int(unit.max()) + 1
+    return Comparison(
+        auc_a - auc_b, method=method, n=n, patients=patients, name="auroc difference", higher_is_better=True,
+        first=auc_a, second=auc_b, statistic=observed, p=p,
+    )  # fmt: skip
 
 
 def _p_values(p: ArrayLike) -> Floats:
@@ -319,7 +340,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def benjamini_hochberg(p: ArrayLike) -> Floats:
-    """p-values adjusted by Benjamini and Hochberg (J R Stat Soc B 1995): controls the false discovery rate.
+    """p-values adjusted by Benjamini and Hochberg (J R Stat Soc B 1995): controls the false discovery rate; from scipy.
 
     Args:
         p: p-values, shape `(m,)`.
@@ -330,13 +351,10 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     Raises:
         BadInputError: Values outside [0, 1] or NaN.
     """
+    from scipy.stats import false_discovery_control
+
     values = _p_values(p)
-    m = len(values)
-    order = np.argsort(values, kind="stable")[::-1]
-    steps = np.minimum.accumulate(values[order] * m / np.arange(m, 0, -1))
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
+    return np.asarray(false_discovery_control(values, method="bh"), np.float64) if len(values) else values
 
 
 def _smallest(enough: Callable[[int], bool], limit: int = 1 << 40) -> int:

@@ -1,17 +1,16 @@
-"""Intervals: the record of one, and those of a proportion (Wilson, Clopper-Pearson)."""
+"""Proportions with their intervals: Wilson, Clopper-Pearson, predictive values at a stated prevalence."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.checks import fraction
+from vesalius.metrics.measure import Measure
 
 __all__ = [
-    "Interval",
     "ProportionMethod",
     "clopper_pearson",
     "normal_quantile",
@@ -21,45 +20,6 @@ __all__ = [
 ]
 
 ProportionMethod = Literal["clopper-pearson", "wilson"]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval.
-
-    Attributes:
-        low: Lower limit.
-        high: Upper limit.
-        level: Confidence level, for example 0.95.
-        method: How it was made.
-        n: Cases it rests on.
-    """
-
-    low: float
-    high: float
-    level: float
-    method: str
-    n: int
-
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"[{self.low:.3f}, {self.high:.3f}]"
-
-    @property
-    def width(self) -> float:
-        """Distance between the limits."""
-        return self.high - self.low
-
-    def to_dict(self) -> dict[str, Any]:
-        """The interval as plain data."""
-        return {"low": self.low, "high": self.high, "level": self.level, "method": self.method, "n": self.n}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Interval:
-        """The inverse of `to_dict`."""
-        return cls(float(data["low"]), float(data["high"]), float(data["level"]), str(data["method"]), int(data["n"]))
 
 
 def normal_quantile(level: float) -> float:
@@ -74,8 +34,8 @@ def _counts(successes: int, n: int) -> None:
         raise BadInputError("no interval for a proportion", why=f"{successes} successes in {n} trials")
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (Wilson, J Am Stat Assoc 1927).
+def wilson(successes: int, n: int, level: float = 0.95) -> Measure:
+    """A proportion with Wilson's score interval (Wilson, J Am Stat Assoc 1927), from scipy.
 
     Args:
         successes: Number of successes.
@@ -83,24 +43,20 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         level: Confidence level.
 
     Returns:
-        The interval, within [0, 1] by construction.
+        The proportion; its interval lies within [0, 1] by construction.
 
     Raises:
         BadInputError: Impossible counts.
+
+    Examples:
+        >>> print(wilson(9, 10))
+        0.900 [0.596, 0.982], n = 10
     """
-    _counts(successes, n)
-    z = normal_quantile(level)
-    p = successes / n
-    shrink = 1 + z * z / n
-    centre = (p + z * z / (2 * n)) / shrink
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(low, high, level, "wilson", n)
+    return _proportion(successes, n, level, "wilson")
 
 
-def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Exact (conservative) interval of a proportion (Clopper and Pearson, Biometrika 1934).
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Measure:
+    """A proportion with its exact (conservative) interval (Clopper and Pearson, Biometrika 1934), from scipy.
 
     Args:
         successes: Number of successes.
@@ -108,24 +64,30 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
         level: Confidence level.
 
     Returns:
-        The interval from the beta quantiles.
+        The proportion with its interval from the beta quantiles.
 
     Raises:
         BadInputError: Impossible counts.
     """
-    from scipy.special import betaincinv
+    return _proportion(successes, n, level, "clopper-pearson")
 
-    _counts(successes, n)
-    alpha = 1 - fraction(level, "level", open_low=True, open_high=True)
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, alpha / 2))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - alpha / 2))
-    return Interval(low, high, level, "clopper-pearson", n)
+
+def _proportion(successes: int, n: int, level: float, method: ProportionMethod) -> Measure:
+    from scipy.stats import binomtest
+
+    if n <= 0:
+        raise BadInputError("no interval for a proportion", why=f"n is {n}")
+    if not 0 <= successes <= n:
+        raise BadInputError("no interval for a proportion", why=f"{successes} successes in {n} trials")
+    level = fraction(level, "level", open_low=True, open_high=True)
+    found = binomtest(successes, n).proportion_ci(level, "wilson" if method == "wilson" else "exact")
+    return Measure(successes / n, float(found.low), float(found.high), level, method, n)
 
 
 def proportion_interval(
     successes: int, n: int, level: float = 0.95, method: ProportionMethod = "clopper-pearson"
-) -> Interval:
-    """Interval of a proportion by name of the method.
+) -> Measure:
+    """A proportion with its interval, by name of the method.
 
     Raises:
         UsageError: Unknown method.
@@ -138,8 +100,8 @@ def proportion_interval(
     raise UsageError("unknown interval", item=str(method), fix="use clopper-pearson or wilson")
 
 
-def predictive_interval(hits: int, n_hit: int, errors: int, n_error: int, odds: float, level: float = 0.95) -> Interval:
-    """Interval of a predictive value at a stated prevalence (Mercaldo, Lau and Zhou, Stat Med 2007; logit form).
+def predictive_interval(hits: int, n_hit: int, errors: int, n_error: int, odds: float, level: float = 0.95) -> Measure:
+    """A predictive value with its interval at a stated prevalence (Mercaldo, Lau and Zhou, Stat Med 2007; logit form).
 
     The predictive value is `1 / (1 + error rate / (hit rate * odds))`; for the PPV the hits are true positives among
     the positives, the errors false positives among the negatives and the odds those of disease; for the NPV true and
@@ -157,7 +119,7 @@ def predictive_interval(hits: int, n_hit: int, errors: int, n_error: int, odds: 
         level: Confidence level.
 
     Returns:
-        The interval.
+        The predictive value and its interval; NaN where nothing is predicted.
     """
     z = normal_quantile(level)
     n_a, n_b = n_hit + 1, n_error + 1
@@ -166,4 +128,6 @@ def predictive_interval(hits: int, n_hit: int, errors: int, n_error: int, odds: 
     half = z * math.sqrt((1 - hit) / (hit * n_a) + (1 - error) / (error * n_b))
     low, high = (1 / (1 + math.exp(-(logit + side * half))) for side in (-1, 1))
     low, high = (0.0 if hits == 0 else low), (1.0 if errors == 0 else high)
-    return Interval(low, high, level, "logit (stated prevalence)", n_hit + n_error)
+    right, wrong = hits / n_hit * odds, errors / n_error
+    value = right / (right + wrong) if right + wrong > 0 else math.nan
+    return Measure(value, low, high, level, "logit (stated prevalence)", n_hit + n_error)

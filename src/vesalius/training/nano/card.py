@@ -13,6 +13,7 @@ import torch
 
 from vesalius.cases import Case
 from vesalius.metrics.evaluation import RESAMPLES, auroc_measure
+from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.bootstrap import bootstrap_difference
 from vesalius.metrics.statistics.intervals import wilson
 from vesalius.models.manifest import Manifest
@@ -201,9 +202,9 @@ def _compare(
         truth = (y == c).astype(int)
         # One class against the rest: the margin over the best other score.
         margin = {n: s[:, c] - np.delete(s, c, axis=1).max(1) for n, s in scores.items()}
-        row = {n: auroc_measure(truth, m, groups, classes[c]).to_dict() for n, m in margin.items()}
+        row = {n: _row(auroc_measure(truth, m, groups, classes[c])) for n, m in margin.items()}
         gain = bootstrap_difference(truth, margin["nano"], margin["imagenet"], resamples=RESAMPLES)
-        row["difference"] = {"value": gain.estimate, "interval": gain.interval.to_dict()}
+        row["difference"] = _row(gain)
         out["classes"][classes[c]] = row
         for n in scores:
             out[n] += row[n]["value"] / len(columns)
@@ -264,7 +265,7 @@ def _zero_shot_findings(
         score = zero_shot(nano, labels, modality=modality, body_part=body).predict_vectors(vectors[index])[:, 0]
         y = np.asarray([int(truth(cases[i])) for i in index])
         measured = auroc_measure(y, score, [cases[i].group for i in index], labels[0])
-        out[name] = measured.to_dict() | {"n": len(index), "against": labels[1]}
+        out[name] = _row(measured) | {"n": len(index), "against": labels[1]}
     return out
 
 
@@ -326,6 +327,11 @@ def write_card(folder: Path, figures: Mapping[str, Any]) -> str:
     (folder / "card.md").write_text(text, "utf-8")
     record(folder)
     return text
+
+
+def _row(found: Measure) -> dict[str, Any]:
+    """A number as the card's figures hold it."""
+    return {"value": found.value, "interval": found.to_dict() if found.has_interval else None, "positive": found.about}
 
 
 def _figure(row: Mapping[str, Any], form: str = ".3f") -> str:
