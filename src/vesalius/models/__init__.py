@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: manifest kind to (module, class) of the loader: an allow-list, so that a manifest cannot name code.
 _LOADERS = {
     "nano": ("vesalius.models.nano.model", "Nano"),
+    "medsam": ("vesalius.models.medsam.model", "MedSam"),
     "transformers": ("vesalius.models.checkpoints", "CheckpointEmbedder"),
 }
 
@@ -104,7 +105,7 @@ def _open(folder: Path, name: str, device: str) -> Any:
         )
     module, cls = _LOADERS[kind]
     loader: Any = getattr(importlib.import_module(module), cls)
-    return loader(folder, device=device) if kind == "nano" else loader(folder, name, device=device)
+    return loader(folder, name, device=device) if kind == "transformers" else loader(folder, device=device)
 
 
 def pick_device(asked: str) -> str:

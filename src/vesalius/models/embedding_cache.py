@@ -140,7 +140,9 @@ def encode_once(
     """
     if cache is None:
         return model.encode(image, index)
-    key = f"{model.fingerprint}/{look or look_of(image)}/{index}"
+    # Where the model says what its encodings hang on, they outlive another decoder.
+    mark = getattr(model, "encoder_fingerprint", model.fingerprint)
+    key = f"{mark}/{look or look_of(image)}/{index}"
     tensors = cache.get(key)
     if tensors is not None:
         height, width = (image.shape or image.pixels().shape)[0 if image.kind == "2d" else 1 :][:2]

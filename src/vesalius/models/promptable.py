@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from PIL import Image as Pillow
 
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, UsageError
+from vesalius.models.backbone import Backbone
 from vesalius.models.preprocess import ViewPreprocess, display_view
 from vesalius.models.protocols import AnyArray, FloatArray, Prompt, Segmentation
 from vesalius.nn.promptable import (
@@ -26,9 +26,6 @@ from vesalius.nn.promptable import (
     choose,
     pad_prompts,
 )
-
-if TYPE_CHECKING:
-    from vesalius.models.nano.model import Nano
 
 #: How a name is put to the text tower (IMIS-Net's template).
 TEMPLATE = "A segmentation area of a {}."
@@ -68,7 +65,7 @@ def picture_of(image: Image, index: int, side: int) -> tuple[AnyArray, tuple[int
     return view, (shown.shape[0], shown.shape[1])
 
 
-def sentence_vectors(base: Nano, names: Sequence[str]) -> FloatArray:
+def sentence_vectors(base: Backbone, names: Sequence[str]) -> FloatArray:
     """`(n, 384)` vectors of names, zeros where a name is empty."""
     out = np.zeros((len(names), 384), np.float32)
     said = [i for i, name in enumerate(names) if name]
@@ -88,9 +85,11 @@ class PromptSegmenter:
         fingerprint: SHA-256 over tower, head and side: what a kept embedding belongs to.
     """
 
-    def __init__(self, base: Nano, head: PromptableHead, side: int, name: str = "", fingerprint: str = "") -> None:
+    def __init__(self, base: Backbone, head: PromptableHead, side: int, name: str = "", fingerprint: str = "") -> None:
         self._tower, self.head, self.side = base, head.eval(), side
         self._name, self._fingerprint = name, fingerprint
+        #: What a user should know before the masks are looked at.
+        self.note = ""
         self._words: dict[str, FloatArray] = {}
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +20,16 @@ from torch import Tensor
 from vesalius.cases import Box, Image
 from vesalius.errors import BadInputError
 from vesalius.losses.boxes import corners
+from vesalius.models.backbone import Backbone
 from vesalius.models.preprocess import U8, display_view
 from vesalius.models.protocols import Grounding
 from vesalius.nn.grounding import Grounded, GroundNet
-
-if TYPE_CHECKING:
-    from vesalius.models.nano.model import Nano
 
 #: The head's file in a nano model folder. Heads do not change vectors, so they are no part of nano's fingerprint.
 FILE = "head-ground.safetensors"
 
 
-def maps_of(base: Nano, pictures: Sequence[U8]) -> tuple[Tensor, Tensor]:
+def maps_of(base: Backbone, pictures: Sequence[U8]) -> tuple[Tensor, Tensor]:
     """Frozen maps at strides 16 and 32 of pictures of any size, `(n, 112, 14, 14)` and `(n, 1280, 7, 7)`, float16.
 
     Half precision changes boxes by less than a hundredth of a pixel, and a training set of maps fits in memory.
@@ -45,14 +43,14 @@ def maps_of(base: Nano, pictures: Sequence[U8]) -> tuple[Tensor, Tensor]:
     return torch.cat(fine).contiguous(), torch.cat(coarse).contiguous()
 
 
-def words_of(base: Nano, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+def words_of(base: Backbone, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
     """`(n, t, 384)` states of each phrase's tokens from the locked text tower, and which are real."""
     states, real = base.text_tower.states(phrases)
     return states, real.bool()
 
 
 @torch.inference_mode()
-def ground_picture(base: Nano, net: GroundNet, picture: U8, phrases: Sequence[str]) -> list[Grounding]:
+def ground_picture(base: Backbone, net: GroundNet, picture: U8, phrases: Sequence[str]) -> list[Grounding]:
     """Ground phrases in one `(H, W, 3)` picture; boxes in its pixels, clipped to it."""
     if not phrases:
         return []
@@ -86,7 +84,7 @@ class GroundHead:
     def __init__(self, net: GroundNet, config: Mapping[str, Any]) -> None:
         self.net, self.config = net.eval().requires_grad_(False), dict(config)
 
-    def ground(self, base: Nano, image: Image, phrases: Sequence[str], index: int | None = None) -> list[Grounding]:
+    def ground(self, base: Backbone, image: Image, phrases: Sequence[str], index: int | None = None) -> list[Grounding]:
         """One answer a phrase; of a volume or video in slice `index` (the middle one when not said)."""
         return ground_picture(base, self.net, display_view(image, index), phrases)
 
@@ -97,7 +95,7 @@ class GroundHead:
         path.chmod(0o644)  # safetensors writes for the owner alone
 
     @classmethod
-    def load(cls, path: Path, base: Nano) -> GroundHead:
+    def load(cls, path: Path, base: Backbone) -> GroundHead:
         """Read a head that `save` wrote.
 
         Raises:

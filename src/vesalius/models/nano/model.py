@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.errors import BadInputError
+from vesalius.errors import BadInputError, MissingError
 from vesalius.models.embedding import TowerEmbedder, batch_size_for
 from vesalius.models.manifest import Manifest
 from vesalius.models.nano.minilm import DIM as TEXT_DIM
 from vesalius.models.nano.minilm import MiniLM
 from vesalius.models.preprocess import ViewPreprocess
-from vesalius.models.protocols import AnyArray, FloatArray, Grounding, Segmentation
+from vesalius.models.protocols import AnyArray, EncodedImage, FloatArray, Grounding, Segmentation, Segmenter
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
 
 if TYPE_CHECKING:
     from vesalius.models.nano.ground import GroundHead
-    from vesalius.models.promptable import Encoded, PromptSegmenter
+    from vesalius.models.promptable import PromptSegmenter
 
 DIM = 384
 WEIGHTS = "nano.safetensors"
@@ -82,7 +82,8 @@ class Nano(TowerEmbedder):
         self.folder, self.device = folder, device
         self._ground_head: GroundHead | None = None
         self._text_tower: MiniLM | None = None
-        self._segmenter: PromptSegmenter | None = None
+        self._own_segmenter: PromptSegmenter | None = None
+        self._segmenter: Segmenter | None = None
 
     @property
     def scale(self) -> float:
@@ -142,27 +143,45 @@ class Nano(TowerEmbedder):
         return self.net.tower.pyramid(torch.from_numpy(views).to(self.device))
 
     @property
-    def segmenter(self) -> PromptSegmenter:
-        """The mask head, read when first needed.
+    def own_segmenter(self) -> PromptSegmenter:
+        """The small mask head on this tower, read when first needed.
 
         Raises:
-            AttributeError: The folder has none: it cannot segment, and `hasattr` says so.
+            AttributeError: The folder has none.
         """
         from vesalius.models.nano import segment as nano_segment
 
         if nano_segment.FILE not in self.manifest.files:
             raise AttributeError(f"{self.name} has no {nano_segment.FILE}")
+        if self._own_segmenter is None:
+            self._own_segmenter = nano_segment.load_segmenter(self.folder / nano_segment.FILE, self)
+        return self._own_segmenter
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """What segments in nano's name: `medsam-lite` where its weights are there, else the small head, which says so.
+
+        Raises:
+            AttributeError: The folder has no small head: it cannot segment, and `hasattr` says so.
+        """
+        own = self.own_segmenter
         if self._segmenter is None:
-            self._segmenter = nano_segment.load_segmenter(self.folder / nano_segment.FILE, self)
+            from vesalius.models.medsam import model as medsam
+
+            try:
+                self._segmenter = medsam.open_tuned(self.device, lambda: self.text_tower)
+            except MissingError as error:
+                own.note = f"masks come from nano's small head: {error}"
+                self._segmenter = own
         return self._segmenter
 
     @property
-    def encode(self) -> Callable[..., Encoded]:
+    def encode(self) -> Callable[..., EncodedImage]:
         """`encode(image, index=0)`: a picture, or a slice of a volume, for any number of prompts."""
         return self.segmenter.encode
 
     @property
-    def restore(self) -> Callable[..., Encoded]:
+    def restore(self) -> Callable[..., EncodedImage]:
         """`restore(tensors, size)`: what `Encoded.to_tensors` gave."""
         return self.segmenter.restore
 

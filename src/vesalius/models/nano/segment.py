@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vesalius.errors import BadInputError
+from vesalius.models.backbone import Backbone
 from vesalius.models.manifest import sha256
 from vesalius.models.promptable import PromptSegmenter
 from vesalius.nn.promptable import PromptableHead
-
-if TYPE_CHECKING:
-    from vesalius.models.nano.model import Nano
 
 #: The head's file in a nano model folder. Heads do not change vectors, so they are no part of nano's fingerprint.
 FILE = "head-segment.safetensors"
@@ -29,7 +26,7 @@ def new_head() -> PromptableHead:
     return PromptableHead(dim=DIM)
 
 
-def save_head(head: PromptableHead, path: Path, base: Nano) -> None:
+def save_head(head: PromptableHead, path: Path, base: Backbone) -> None:
     """Write weights in half precision, with what they belong to in the file's header."""
     weights = {k: v.detach().half().cpu().contiguous().clone() for k, v in head.state_dict().items()}
     config = {"dim": DIM, "side": SIDE, "base_fingerprint": base.fingerprint}
@@ -37,7 +34,7 @@ def save_head(head: PromptableHead, path: Path, base: Nano) -> None:
     path.chmod(0o644)  # safetensors writes for the owner alone
 
 
-def load_segmenter(path: Path, base: Nano) -> PromptSegmenter:
+def load_segmenter(path: Path, base: Backbone) -> PromptSegmenter:
     """Read a head that `save_head` wrote.
 
     Raises:
