@@ -16,7 +16,8 @@ from vesalius.cases import Case, Image, Label, Mask, Source
 from vesalius.errors import VesaliusError
 from vesalius.sources.layouts.files import FileIndex, Refused, rows
 from vesalius.sources.layouts.layout import Column, Layout, RegionTable, Rule, Sign
-from vesalius.sources.layouts.tabular import read_rows, reason, tables
+from vesalius.sources.layouts.tabular import read, read_rows, reason, tables
+from vesalius.sources.open_sets.near_copies import stored
 
 _HERE = "vesalius.sources.open_sets.image_sets"
 _TABLE = "cases.csv"
@@ -57,6 +58,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "CC-BY-4.0",
         "https://doi.org/10.1038/s41597-023-02432-4",
         _labels_known("fracture", "no fracture"),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns=_COLUMNS,
     ),
@@ -66,6 +68,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "CC0-1.0 as declared by its uploader; parts CC-BY-4.0",
         "https://doi.org/10.6084/m9.figshare.1512427",
         _labels_known("glioma", "meningioma", "pituitary tumour", "no tumour"),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns=_COLUMNS,
     ),
@@ -75,6 +78,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "ODbL-1.0 as declared by its uploader",
         "",
         _labels_known("adenocarcinoma", "large cell carcinoma", "squamous cell carcinoma", "normal"),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns=_COLUMNS,
     ),
@@ -84,6 +88,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "CC-BY-SA-4.0",
         "https://docs.monai.io/en/stable/apps.html",
         _labels_known("AbdomenCT", "BreastMRI", "ChestCT", "Hand", "HeadCT"),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns=_COLUMNS,
     ),
@@ -101,6 +106,7 @@ LAYOUTS: tuple[Layout, ...] = (
                 ),
             ),
         ),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns={**_COLUMNS, "mask": Column("mask:polyp")},
         granularity="lesion",
@@ -139,6 +145,7 @@ LAYOUTS: tuple[Layout, ...] = (
             "neutrophil",
             "platelet",
         ),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns=_COLUMNS,
     ),
@@ -178,6 +185,7 @@ LAYOUTS: tuple[Layout, ...] = (
                 ),
             ),
         ),
+        reader=f"{_HERE}:read_alike",
         table=_TABLE,
         columns={**_COLUMNS, "plane": _PLANE},
     ),
@@ -293,6 +301,19 @@ _STRUCTURES: Mapping[str, tuple[str, bool]] = {
 }
 
 
+def read_alike(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
+    """Pictures of sets without patient numbers: those that look alike share a patient.
+
+    They were compared once, and `data/near_copies.json` names them; another selection of such a set has other names, so
+    the groups are used only where the number of pictures is the same.
+    """
+    cases = list(read(layout, folder, refused))
+    count, alike = stored(layout.name)
+    for case in cases:
+        group = alike.get(case.id.partition("/")[2]) if len(cases) == count else None
+        yield case if group is None else case.replace(patient=f"{layout.name}/like-{group}")
+
+
 def read_ct_ich(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]:
     """Slices with the labels that their window shows: kinds of bleeding in the brain window, fractures in the bone one.
 
@@ -365,7 +386,7 @@ def read_clips(layout: Layout, folder: Path, refused: Refused) -> Iterator[Case]
         )
         yield Case(
             id=f"{layout.name}/{clip}",
-            patient=f"{layout.name}/{row['group']}" if said["group"] else "",
+            patient=f"{layout.name}/{said['group']}" if said["group"] else "",
             images=(image,),
             labels={"class": Label(said["label"])},
             source=Source(layout.name, said["licence"] or layout.licence, url=layout.url, id=said["source_file"]),

@@ -18,7 +18,7 @@ from vesalius.sources.layouts.files import FileIndex, Refused, rows, stem_of
 from vesalius.sources.layouts.layout import Column, Layout, RegionTable, Rule, Sign
 from vesalius.sources.layouts.tabular import read, read_rows, reason, tables
 from vesalius.sources.layouts.volumes import label_regions, volume_images
-from vesalius.sources.open_sets import image_sets, question_sets
+from vesalius.sources.open_sets import image_sets, near_copies, question_sets
 
 NIH_LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -370,6 +370,7 @@ _READERS: dict[str, Callable[[Layout, Path, Refused], Iterator[Case]]] = {
     "hippocampus": read_hippocampus,
     "covid-cc-by": read_covid,
     "vqa-rad-text": read_vqa_rad_text,
+    **dict.fromkeys(near_copies.SETS, image_sets.read_alike),
     "ct-ich": image_sets.read_ct_ich,
     "hc18-fetal-head": image_sets.read_fetal_head,
     "cross-sections": image_sets.read_cross_sections,
