@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -71,3 +73,31 @@ def test_a_table_is_looked_up():
     array = np.array([[9, 10, 11, 12, 99]], np.int16)
     table = {"first": 10, "bits": 8, "values": [0, 100, 255]}
     np.testing.assert_array_equal(to_display(array, image(voi_lut=table)), [[0, 0, 100, 255, 255]])
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u1", "f4"])
+@pytest.mark.parametrize(
+    "meta",
+    [{}, {"window": [[40, 400]]}, {"voi_lut": {"values": [0, 9, 255], "first": 30, "bits": 8}},
+     {"photometric": "MONOCHROME1"}, {"format": "dicom"}],
+)  # fmt: skip
+def test_one_slice_looks_as_it_does_among_the_others(dtype, meta):
+    array = np.random.default_rng(0).integers(0, 200, (7, 9, 8)).astype(dtype)
+    array[3] += 50
+    if dtype == "f4":
+        array[0, 0, 0] = np.nan
+    for volume in (array, np.stack([array] * 3, axis=-1)):
+        held = Image(array=volume, kind="3d", meta=meta)
+        for k in (0, 3, 6):
+            np.testing.assert_array_equal(to_display(volume, held, index=k), to_display(volume, held)[k])
+
+
+def test_one_slice_of_a_volume_costs_what_a_slice_costs():
+    """Held by what is touched, not by the clock: windowing makes arrays of the slice's size."""
+    volume = np.broadcast_to(np.arange(512, dtype=np.int16), (400, 512, 512))  # takes no memory of its own
+    held = Image(array=volume, kind="3d", meta={"window": [[256, 512]]})
+    tracemalloc.start()
+    to_display(volume, held, index=7)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 512 * 512 * 4  # a few float32 copies of one slice; the volume has 400 of them

@@ -283,8 +283,7 @@ def _overlay(image: Image, at: int | None, found: Sequence[Found]) -> Any:
     from vesalius.render.display import to_display, to_rgb
     from vesalius.render.overlay import draw_overlay
 
-    shown = to_display(image.pixels(), image)
-    picture = to_rgb(shown if at is None else shown[at], str(image.uri or "array"))
+    picture = to_rgb(to_display(image.pixels(), image, index=at), str(image.uri or "array"))
     n = max(1, math.ceil(_LEGIBLE / min(picture.shape[:2])))
     boxes = [(f.label, f.prompt.box.scaled(n, n)) for f in found if f.prompt.box is not None]
     points = [(x * n, y * n, label) for x, y, label in found[0].prompt.points]

@@ -138,12 +138,12 @@ def display_view(image: Image, index: int | None = None) -> U8:
     Raises:
         BadInputError: There is no such slice, or the image cannot be shown.
     """
-    shown = to_display(image.pixels(), image)
+    array, at = image.pixels(), None
     if image.kind != "2d":
-        at = len(shown) // 2 if index is None else index
-        if not 0 <= at < len(shown):
-            raise BadInputError("no such slice", item=str(at), why=f"the image has slices 0 to {len(shown) - 1}")
-        shown = shown[at]
+        at = len(array) // 2 if index is None else index
+        if not 0 <= at < len(array):
+            raise BadInputError("no such slice", item=str(at), why=f"the image has slices 0 to {len(array) - 1}")
+    shown = to_display(array, image, index=at)
     if shown.ndim == 2:
         shown = shown[..., None]
     return np.ascontiguousarray(np.broadcast_to(shown[..., :3], (*shown.shape[:2], 3)))

@@ -13,12 +13,18 @@ from vesalius.errors import BadInputError
 AnyArray = npt.NDArray[Any]
 #: Shares of the values below and above which the window ends when the header gives none.
 PERCENTILES = (0.5, 99.5)
+#: A million values place a percentile well enough.
+_SAMPLE = 1_000_000
 #: What of an image's `meta` says how to show stored values, and so must not outlive them.
 _SHOWS = frozenset({"window", "voi_lut", "voi_function", "photometric", "format"})
 
 
 def to_display(
-    array: AnyArray, image: Image | None = None, *, window: tuple[float, float] | None = None
+    array: AnyArray,
+    image: Image | None = None,
+    *,
+    window: tuple[float, float] | None = None,
+    index: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Values as uint8 grey (same shape) or RGB.
 
@@ -29,24 +35,26 @@ def to_display(
         array: Stored values, any of the record's shapes.
         image: Where they came from: its `meta` holds window, table and photometric interpretation.
         window: Centre and width that overrule the header's.
+        index: Only this slice or frame, as it looks among the others: the cost is that of one.
 
     Returns:
         uint8; colour (a last axis of 3 with a colour format, or 8-bit RGB) comes through as it is.
     """
     meta = image.meta if image is not None else {}
+    part: AnyArray = array if index is None else array[index]
     if _is_colour(array, image):
-        return array if array.dtype == np.uint8 else _scaled(array, *_ends(array))
+        return part if array.dtype == np.uint8 else _scaled(part, *_ends(array))
     if window is None and meta.get("window"):
         centre, width = (float(v) for v in meta["window"][0])
         window = (centre, width) if np.isfinite([centre, width]).all() and width > 0 else None
     if window is not None:
-        out = _windowed(array, *window, str(meta.get("voi_function", "LINEAR")))
+        out = _windowed(part, *window, str(meta.get("voi_function", "LINEAR")))
     elif meta.get("voi_lut"):
-        out = _looked_up(array, meta["voi_lut"])
+        out = _looked_up(part, meta["voi_lut"])
     elif array.dtype == np.uint8 and meta.get("format") != "dicom":
-        out = array
+        out = part
     else:
-        out = _scaled(array, *_ends(array))
+        out = _scaled(part, *_ends(array))
     return 255 - out if meta.get("photometric") == "MONOCHROME1" else out
 
 
@@ -83,13 +91,12 @@ def _is_colour(array: AnyArray, image: Image | None) -> bool:
 
 
 def _ends(array: AnyArray) -> tuple[float, float]:
-    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
-    if finite.size == 0:
-        return 0.0, 0.0
-    step = max(1, finite.size // 1_000_000)  # a million values place a percentile well enough
-    low, high = np.percentile(finite.reshape(-1)[::step], PERCENTILES)
-    if low == high:
-        low, high = float(finite.min()), float(finite.max())
+    some = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
+    finite = some[np.isfinite(some)] if array.dtype.kind == "f" else some
+    low, high = np.percentile(finite, PERCENTILES) if finite.size else (0.0, 0.0)
+    if low == high:  # nearly everything is one value: look at the rest
+        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     return float(low), float(high)
 
 
