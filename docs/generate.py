@@ -6,11 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from docs import functions_page
+from docs import functions_page, verbs_pages
 from docs.systems_page import page as systems_page
 from vesalius.audit.reference import CORRUPTIONS, MEASURES
-from vesalius.cli.main import parser_of
-from vesalius.cli.verbs import VERBS
 from vesalius.corruptions import datasets, parameters, registry
 from vesalius.errors import ExitCode
 from vesalius.metrics.registry import all_metrics
@@ -36,50 +34,17 @@ def pages() -> dict[str, str]:
     """Place below `docs/` to text of every generated page."""
     return {
         "reference/audit.md": audit(),
-        "reference/cli.md": cli(),
+        "reference/cli.md": verbs_pages.command_line(_NOTE),
         "reference/corruptions.md": corruptions(),
         "reference/exit-codes.md": exit_codes(),
         "reference/functions.md": functions_page.page(_NOTE),
         "reference/layouts.md": layouts(),
         "reference/metrics.md": metrics(),
         "reference/splits.md": open_set_splits(),
+        "reference/python.md": verbs_pages.python(_NOTE),
         "systems.md": systems(),
+        "../src/vesalius/functions.pyi": verbs_pages.stub(),
     }
-
-
-def cli() -> str:
-    """Every verb, action and flag."""
-    out = [_NOTE, "# Command line\n", "`vesalius VERB [options]`. Results go to stdout, progress to stderr.\n"]
-    for verb in VERBS:
-        out += [f"## vesalius {verb.name}\n", f"{verb.help[0].upper()}{verb.help[1:]}.\n"]
-        parser = parser_of(verb)
-        actions = next((a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None)
-        if actions is None:
-            out.append(_options(parser))
-            continue
-        helps = {c.dest: c.help or "" for c in actions._choices_actions}
-        for name, sub in actions.choices.items():
-            out += [
-                f"### vesalius {verb.name} {name}\n",
-                f"{helps[name][:1].upper()}{helps[name][1:]}.\n",
-                _options(sub),
-            ]
-    return "\n".join(out)
-
-
-def _options(parser: argparse.ArgumentParser) -> str:
-    rows = ["| argument | meaning |", "| --- | --- |"]
-    for action in parser._actions:
-        if isinstance(action, argparse._HelpAction):
-            continue
-        name = ", ".join(f"`{o}`" for o in action.option_strings) or f"`{(action.metavar or action.dest)!s}`"
-        if action.option_strings and action.nargs != 0:
-            choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
-            name = f"{name} {action.metavar or choices}".rstrip()
-        meaning = (action.help or "").replace("|", "\\|")
-        required = " (required)" if action.required and action.option_strings else ""
-        rows.append(f"| {name} | {meaning}{required} |")
-    return "\n".join(rows) + "\n"
 
 
 def exit_codes() -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vesalius.cases import Case, CaseSet, Image
+    from vesalius.functions import *  # noqa: F403
     from vesalius.io import read
     from vesalius.library import Library
     from vesalius.models import load
-    from vesalius.models.fitting import fit
+    from vesalius.models.fitting import fit  # noqa: F401
     from vesalius.models.heads import Head
 
 _LAZY = {
@@ -33,13 +34,22 @@ _LAZY = {
     "read": "vesalius.io",
 }
 
-__all__ = ["Case", "CaseSet", "Head", "Image", "Library", "__version__", "fit", "load", "read"]
+__all__ = ["Case", "CaseSet", "Head", "Image", "Library", "__version__", "load", "read"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if not name.startswith("_"):
+        try:
+            return getattr(importlib.import_module("vesalius.functions"), name)
+        except AttributeError:
+            pass
     raise AttributeError(f"module 'vesalius' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *dir(importlib.import_module("vesalius.functions"))})
 
 
 def _read_pixels(image: Image) -> Any:

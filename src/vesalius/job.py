@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vesalius.errors import CancelledError
 
@@ -76,6 +76,8 @@ class Job:
     on_progress: Callable[[Progress], None] | None = field(default=None, repr=False)
     on_note: Callable[[str], None] | None = field(default=None, repr=False)
     on_refused: Callable[[Refusal], None] | None = field(default=None, repr=False)
+    #: What the result came from (models with fingerprints, layouts seen): goes into `run.json`.
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
     #: Every refusal so far, in order.
     refused: list[Refusal] = field(default_factory=list, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False, repr=False)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
 
 from docs.functions_page import ROOMS, functions
 from docs.generate import EXIT_CODES, pages
-from vesalius.cli.main import parser_of
-from vesalius.cli.verbs import VERBS
+from vesalius.cli.parser import parser_of
 from vesalius.errors import ExitCode
 from vesalius.metrics.registry import MODULES
+from vesalius.verbs.frame.table import verbs
 
 #: Modules whose other functions serve the metrics and measure nothing by themselves.
 HELPERS = {"metrics.detection.boxes"}
@@ -24,25 +25,20 @@ def test_page_is_up_to_date(name: str) -> None:
     assert (REFERENCE.parent / name).read_text("utf-8") == pages()[name], "run `make docs`"
 
 
-def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    found = [parser]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found += [p for sub in action.choices.values() for p in _parsers(sub)]
-    return found
-
-
-@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.name)
-def test_every_argument_says_what_it_is_for_and_stands_in_the_reference(verb) -> None:
+@pytest.mark.parametrize("verb", verbs(), ids=lambda v: v.name)
+def test_every_argument_says_what_it_is_for_and_stands_in_both_references(verb) -> None:
     page = (REFERENCE / "cli.md").read_text("utf-8")
-    section = page.split(f"\n## vesalius {verb.name}\n", 1)[1].split("\n## vesalius ", 1)[0]
-    for parser in _parsers(parser_of(verb)):
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
-                continue
-            assert action.help, f"{parser.prog}: {action.dest} has no help"
-            for option in action.option_strings:
-                assert f"`{option}`" in section, f"{parser.prog}: {option} is not in the reference"
+    section = re.split(r"\n##+ vesalius ", page.split(f" vesalius {verb.name}\n", 1)[1])[0]
+    python = (REFERENCE / "python.md").read_text("utf-8").split(f"\n### vs.{verb.python}\n", 1)[1].split("\n### ")[0]
+    parser = parser_of(verb)
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        assert action.help, f"{parser.prog}: {action.dest} has no help"
+        for option in action.option_strings:
+            assert f"`{option}`" in section or f"`{option}`" in page.split("\n## ")[0], f"{parser.prog}: {option}"
+    for a in (*verb.arguments, *verb.job_arguments):
+        assert f"`{a.name}`" in python
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -144,8 +144,8 @@ def test_text_search_finds_words_and_says_which(lib):
     assert [h.id for h in one] == ["c17"]
     assert "token17" in one[0].caption
     assert [h.id for h in lib.search("token17", mode="text", where="sex = F")] == []
-    assert lib.search('NEAR( "x', mode="text") == ()
-    assert lib.search("!!!", mode="text") == ()
+    assert lib.search('NEAR( "x', mode="text").hits == ()
+    assert lib.search("!!!", mode="text").hits == ()
     assert all(a.score >= b.score for a, b in itertools.pairwise(hits))
 
 
@@ -213,8 +213,8 @@ def test_text_vectors_are_computed_once_and_kept_without_the_words(lib, tmp_path
 
 def test_an_empty_library_finds_nothing(tmp_path, model):
     with Library.open(tmp_path / "l", model) as lib:
-        assert lib.search("x") == ()
-        assert lib.search("x", mode="hybrid") == ()
+        assert lib.search("x").hits == ()
+        assert lib.search("x", mode="hybrid").hits == ()
         assert lib.near_duplicates() == ()
         assert len(lib) == 0
         assert lib.check().ok

@@ -5,32 +5,22 @@ Nothing heavy is imported before a verb runs: `vesalius --help` must answer at o
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import NoReturn
 
 from vesalius import __version__
-from vesalius.cli.verbs import VERBS, Verb
+from vesalius.cli.parser import FaceArgs, Parser, given, parser_of
+from vesalius.cli.terminal import Listener, stoppable
+from vesalius.cli.verbs import VERBS as OLD
+from vesalius.cli.verbs import Verb as Old
 from vesalius.errors import ExitCode, UsageError, VesaliusError
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors leave with exit code 2 and guess what was meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        raise UsageError(message, fix=f"see `{self.prog} --help`")
-
-
-def parser_of(verb: Verb) -> Parser:
-    """The parser of one verb; imports that verb's module only."""
-    parser = Parser(prog=f"vesalius {verb.name}", description=verb.help, allow_abbrev=False)
-    importlib.import_module(verb.module).configure(parser)
-    return parser
+from vesalius.job import Job
+from vesalius.verbs.frame.arguments import arguments, make
+from vesalius.verbs.frame.shared import JobArgs
+from vesalius.verbs.frame.table import HEADINGS, actions, summary, verbs
+from vesalius.verbs.frame.verb import Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,24 +67,92 @@ def _run(args: list[str]) -> int:
         return int(ExitCode.OK)
     if args[0].startswith("-"):
         raise UsageError("the verb comes first", item=args[0], fix="see `vesalius --help`")
-    verb = next((v for v in VERBS if v.name == args[0]), None)
+    old = next((v for v in OLD if v.name == args[0]), None)
+    if old is not None:
+        return _old(old, args)
+    found = actions(args[0])
+    verb, rest = _choose(found, args[0], args[1:])
     if verb is None:
-        near = get_close_matches(args[0], [v.name for v in VERBS], n=1)
-        raise UsageError(
-            "no such verb", item=args[0], fix=f"did you mean `{near[0]}`?" if near else "see `vesalius --help`"
-        )
+        print(_actions_help(args[0], found))
+        return int(ExitCode.OK)
+    try:
+        options = parser_of(verb).parse_args(rest)
+    except SystemExit as stop:  # argparse's --help
+        return int(stop.code or 0)
+    face = make(FaceArgs, given(options, arguments(FaceArgs)))
+    job_args = make(JobArgs, given(options, verb.job_arguments))
+    values = given(options, verb.arguments)
+    job = Job(**(vars(job_args) | {"online": job_args.online and not face.offline}))
+    return _perform(verb, make(verb.args, values), job, face)
+
+
+def old_parser_of(verb: Old) -> Parser:
+    """The parser of a verb that is not declared yet."""
+    parser = Parser(prog=f"vesalius {verb.name}", description=verb.help, allow_abbrev=False)
+    importlib.import_module(verb.module).configure(parser)
+    return parser
+
+
+def _old(verb: Old, args: list[str]) -> int:
     from vesalius.cli.common import run_verb
 
     try:
-        options = parser_of(verb).parse_args(args[1:])
-    except SystemExit as stop:  # argparse's --help
+        options = old_parser_of(verb).parse_args(args[1:])
+    except SystemExit as stop:
         return int(stop.code or 0)
     return run_verb(verb, options, args)
 
 
+def _perform(verb: Verb, args: object, job: Job, face: FaceArgs) -> int:
+    from vesalius.verbs.frame.calls import call, envelope, exit_code
+
+    listener = Listener(quiet=face.quiet)
+    listener.listen(job)
+    try:
+        with stoppable(job, listener):
+            result = call(verb, args, job)
+    finally:
+        listener.close()
+    if job.refused and not face.quiet:
+        print(f"{len(job.refused)} item(s) refused", file=sys.stderr)
+    if face.json:
+        import json
+
+        print(json.dumps(envelope(verb, result, job), ensure_ascii=False))
+    else:
+        text = str(result)
+        if text:
+            print(text)
+    return int(exit_code(result, job))
+
+
+def _choose(found: tuple[Verb, ...], word: str, rest: list[str]) -> tuple[Verb | None, list[str]]:
+    """The verb, or the action of it, that is meant; None where help on its actions is."""
+    if len(found) == 1 and not found[0].action:
+        return found[0], rest
+    for verb in found:
+        if rest and verb.action == rest[0]:
+            return verb, rest[1:]
+    if rest and rest[0] in ("-h", "--help"):
+        return None, rest
+    default = next((v for v in found if v.default), None)
+    if default is not None and (not rest or rest[0].startswith("-")):
+        return default, rest
+    known = ", ".join(v.action for v in found)
+    if not rest or rest[0].startswith("-"):
+        raise UsageError("an action is required", item=word, fix=f"use one of {known}")
+    raise UsageError("no such action", item=f"{word} {rest[0]}", fix=f"use one of {known}")
+
+
 def _help() -> str:
-    width = max(len(v.name) for v in VERBS)
-    lines = [f"  {v.name:<{width}}  {v.help}" for v in VERBS]
+    known = verbs()
+    seen = dict.fromkeys(v.word for v in known)
+    width = max(map(len, seen))
+    lines = []
+    for heading in HEADINGS:
+        here = dict.fromkeys(v.word for v in known if v.heading == heading)
+        lines += [f"{heading}:", *(f"  {word:<{width}}  {summary(word)}" for word in here), ""]
+    lines += ["others:", *(f"  {v.name:<{width}}  {v.help}" for v in OLD), ""]
     return "\n".join(
         [
             "vesalius: one system for medical images and language. Not a medical device.",
@@ -102,9 +160,21 @@ def _help() -> str:
             "usage: vesalius VERB [options]     (each verb has --help)",
             "",
             *lines,
-            "",
             "exit codes: 0 ok, 1 fault, 2 usage, 3 some inputs bad (listed), 4 model or data missing,",
             "            5 resources, 6 audit gate not met, 130 interrupted with state saved",
+        ]
+    )
+
+
+def _actions_help(word: str, found: tuple[Verb, ...]) -> str:
+    width = max(len(v.action) for v in found)
+    return "\n".join(
+        [
+            f"vesalius {word}: {summary(word)}",
+            "",
+            f"usage: vesalius {word} ACTION [options]     (each action has --help)",
+            "",
+            *(f"  {v.action:<{width}}  {v.help}" for v in found),
         ]
     )
 

@@ -21,11 +21,8 @@ class Verb:
 
 
 VERBS: tuple[Verb, ...] = (
-    Verb("doctor", "what this machine and installation can do", "vesalius.cli.doctor"),
-    Verb("models", "list, inspect, add, get and verify models", "vesalius.cli.models"),
     Verb("data", "import, validate, describe, de-identify, split, convert and simulate data", "vesalius.cli.data"),
     Verb("index", "put images into a searchable library", "vesalius.cli.index"),
-    Verb("search", "find cases by words, by image, by filter", "vesalius.cli.search"),
     Verb("classify", "classify images with no labels, or with a fitted head", "vesalius.cli.classify"),
     Verb("ground", "find where in an image a phrase points", "vesalius.cli.ground"),
     Verb("fit", "fit a few-shot head and choose its operating point", "vesalius.cli.fit"),

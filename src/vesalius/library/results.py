@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -81,16 +81,33 @@ class Plan:
         return {**dataclasses.asdict(self), "warnings": list(self.warnings)}
 
 
-class Hits(tuple[Hit, ...]):
-    """A tuple of hits that also says how they were found (`plan`)."""
+@dataclass(frozen=True)
+class Hits(Sequence[Hit]):
+    """Hits in order, best first, and how they were found. `str` of it is what people read."""
 
+    hits: tuple[Hit, ...]
     plan: Plan
 
-    def __new__(cls, hits: tuple[Hit, ...], plan: Plan) -> Hits:
-        """Join hits and plan."""
-        made = super().__new__(cls, hits)
-        made.plan = plan
-        return made
+    @overload
+    def __getitem__(self, at: int) -> Hit: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, at: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[at]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __str__(self) -> str:
+        lines = []
+        for hit in self:
+            facts = [hit.modality, *(f"{k}={v}" for k, v in hit.labels.items() if v not in (0, None))]
+            facts += [f"{k}={v}" for k, v in hit.attributes.items() if k in ("age", "sex")]
+            lines.append(f"{hit.rank:>2}  {hit.score:.4f}  {hit.id}  {' '.join(str(f) for f in facts[:8])}")
+            lines += [f"      {reason}" for reason in hit.why]
+            if hit.path:
+                lines.append(f"      {hit.path}")
+        return "\n".join(lines or ["nothing found"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
