@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vesalius.text.modalities import body_part_name, implied_body_parts, modality_code, modality_names, view_names
+from vesalius.text.vocabulary import NONE_OF_THESE, part_named, part_words, parts
 
 #: Labels that mean that nothing was found.
 NORMAL_LABELS = frozenset(
@@ -113,6 +114,17 @@ _KIND = (
     "{a:f} showing a finding",
     "{a:f} within normal limits",
 )
+_PART = (
+    "{f}",
+    "the {f}",
+    "{m} of the {f}",
+    "{f} {m}",
+    "an image of the {f}",
+    "a scan of the {f}",
+    "a picture of the {f}",
+    "This shows the {f}.",
+    "{f} imaging",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,12 @@ def is_image_kind(label: str) -> bool:
     words = clean_label(label).split()
     head = words[: words.index("of")] if "of" in words else words
     return any(modality_code(" ".join(head[start:])) for start in range(len(head)))
+
+
+def is_part_of_body(label: str) -> bool:
+    """True when a label names a body part ("knee", "large bowel") and not a finding."""
+    phrase = clean_label(label).lower()
+    return phrase in part_words(part_named(phrase)) or phrase in parts()
 
 
 def describe(
@@ -225,7 +243,8 @@ def prompt_ensemble(label: str, modality: str | None = None, body_part: str | No
     """Prompts for zero-shot classification with any label a user gives; average their text embeddings.
 
     Args:
-        label: A class in free words: a finding (`"pneumonia"`), a normal label, or a kind of image (`"chest x-ray"`).
+        label: A class in free words: a finding (`"pneumonia"`), a normal label, a body part (`"knee"`), a kind of image
+            (`"chest x-ray"`), or `"none of these"`.
         modality: DICOM code or name of the images, if known.
         body_part: Body part of the images, if known.
 
@@ -241,7 +260,9 @@ def prompt_ensemble(label: str, modality: str | None = None, body_part: str | No
     phrase = clean_label(label)
     if is_image_kind(label):
         return [t.replace("{f}", phrase).replace("{a:f}", f"{_article(phrase)} {phrase}") for t in _KIND]
-    templates = _NORMAL if is_normal_label(label) else _ZERO_SHOT
+    if phrase.lower() == NONE_OF_THESE[0]:
+        return list(NONE_OF_THESE)
+    templates = _NORMAL if is_normal_label(label) else _PART if is_part_of_body(label) else _ZERO_SHOT
     name = modality_names(modality)[0] if modality else "medical image"
     slots = _Slots(name, body_part_name(body_part) if body_part else "", "", phrase)
     prompts = _distinct([_fill(template, slots) for template in templates])

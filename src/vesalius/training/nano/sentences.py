@@ -10,23 +10,11 @@ import numpy.typing as npt
 
 from vesalius.cases import Case
 from vesalius.text.prompts import describe, is_normal_label
+from vesalius.text.tables import load_table
+from vesalius.text.vocabulary import meaning
 
 #: Other words for a label, so that a query need not use the data set's own.
-WORDS: Mapping[str, tuple[str, ...]] = {
-    "benign": ("benign tumour", "benign lesion", "benign"),
-    "malignant": ("malignant tumour", "cancer", "malignant lesion", "malignant"),
-    "melanoma": ("melanoma", "malignant melanoma"),
-    "not melanoma": ("naevus", "benign mole", "benign skin lesion"),
-    "RBC": ("red blood cells", "erythrocytes"),
-    "WBC": ("white blood cell", "leukocyte"),
-    "Platelets": ("platelets", "thrombocytes"),
-    "tumour_or_epithelial": ("epithelial tumour cells",),
-    "stroma": ("stromal cells",),
-    "lymphocyte": ("lymphocytes",),
-    "Effusion": ("effusion", "pleural effusion"),
-    "Infiltration": ("infiltration", "infiltrate"),
-    "Pneumonia": ("pneumonia", "pneumonia", "lung infection"),
-}
+WORDS: Mapping[str, tuple[str, ...]] = {k: tuple(v) for k, v in load_table("vocabulary")["findings"].items()}
 #: A label whose absence is a finding of its own, worth sentences.
 OPPOSITE = {"melanoma": "not melanoma"}
 _VIEWS = ("PA", "AP")
@@ -47,16 +35,17 @@ def domain_of(case: Case) -> Domain:
 
 
 def facts_of(case: Case) -> dict[str, bool]:
-    """Findings known to be there or not: labels 0/1, class names, cell kinds; uncertain and numeric ones are left out.
+    """Findings known to be there or not: labels 0/1, classes, cell kinds; uncertain and numeric ones are left out.
 
-    A class name says that the class is there; that the others of its set are not is known to the table, not to a case.
+    A class says what its name means: `no fracture` denies one, `glioma` is a brain tumour too, `HeadCT` is no finding.
+    That the other classes of its set are not there is known to the table, not to a case.
     """
     facts: dict[str, bool] = {}
     for name, label in case.labels.items():
         if label.unit:
             continue
         if isinstance(label.value, str):
-            facts[label.value] = True
+            facts |= meaning(label.value).facts
         elif label.value in (0, 1):
             facts[name] = bool(label.value)
     for region in case.regions:
