@@ -48,7 +48,7 @@ def look(cases: CaseSet, model: PixelProbe, seed: int, alpha: float, target: str
 
 def summary(report: AuditReport) -> dict[str, Any]:
     return {
-        "auroc": round(report.values["performance.auroc"][0], 4),
+        "auroc": round(report.values["performance.auroc"].value, 4),
         "tests": sum(f.p is not None for f in report.findings),
         "smallest_p_adjusted": round(min(f.p_adjusted for f in report.findings if f.p_adjusted is not None), 5),
         "alarms": [f.name for f in report.alarms()],

@@ -67,10 +67,10 @@ def test_a_reader_is_caught():
         keys=KEYS,
     )
     raised = [f for f in found if ":raise:" in f.name]
-    assert [f.n for f in raised] == [30, 30]
-    assert all(f.estimate == pytest.approx(0.7) for f in raised)
+    assert [f.measure.n for f in raised] == [30, 30]
+    assert all(f.measure.value == pytest.approx(0.7) for f in raised)
     assert all(f.details == {"written": 1.0, "shuffled": 0.0} for f in raised)
-    assert all(abs(f.estimate) < 1e-9 and f.p > 0.49 for f in found if ":lower:" in f.name)
+    assert all(abs(f.measure.value) < 1e-9 and f.p > 0.49 for f in found if ":lower:" in f.name)
 
 
 def test_what_any_ink_does_is_taken_off():
@@ -83,7 +83,7 @@ def test_what_any_ink_does_is_taken_off():
         keys=KEYS,
     )
     for f in found:
-        assert abs(f.estimate) < 0.02
+        assert abs(f.measure.value) < 0.02
         assert f.p > 0.01
         assert f.details["written"] == pytest.approx(f.details["shuffled"], abs=0.05)
 

@@ -66,7 +66,7 @@ def test_skill_loss_is_nothing_for_a_blind_corruption_and_all_for_a_fatal_one() 
     # Black and white exchanged: everything looks bright, which is the error of chance.
     assert r.skill_loss["monochrome_flip"] == pytest.approx(1.0)
     assert r.errors["monochrome_flip"] == (0.5,) * 5
-    assert r.mean_skill_loss == pytest.approx(0.5)
+    assert r.mean_skill_loss.value == pytest.approx(0.5)
     assert r.to_dict()["n"] == 60
 
 
@@ -81,7 +81,7 @@ def test_interval_covers_and_baseline_is_used() -> None:
         images, y, predict, ["brightness_up"], task="binary", severities=(1, 5), resamples=300, baseline=base
     )
     assert len(r.errors["brightness_up"]) == 2
-    assert r.intervals["brightness_up"].low <= np.mean(r.errors["brightness_up"]) <= r.intervals["brightness_up"].high
+    assert r.mean_error["brightness_up"].low <= np.mean(r.errors["brightness_up"]) <= r.mean_error["brightness_up"].high
     assert r.be["brightness_up"] == pytest.approx(np.mean(r.errors["brightness_up"]) / 0.3)
 
 

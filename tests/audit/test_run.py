@@ -12,6 +12,7 @@ import pytest
 
 from vesalius.audit.gate import check_gate, read_gate
 from vesalius.audit.inputs import display
+from vesalius.audit.page import page, write
 from vesalius.audit.run import AuditReport, audit
 from vesalius.cases import Box, Case, CaseSet, Image, Region
 from vesalius.errors import BadInputError, ExitCode, GateError, MissingError, UsageError
@@ -76,20 +77,20 @@ def test_planted_shortcut_and_subgroup_fault_are_both_found(report: AuditReport)
     assert "border" in names
     assert "occlusion:0,5" in names
     assert "mask:no-fixed" in names
-    assert report.values["shortcuts.border_auroc"][0] > 0.8
+    assert report.values["shortcuts.border_auroc"].value > 0.8
 
 
 def test_a_weak_group_is_found() -> None:
     # AUROC 0.5 in women, and the score's dependence on sex once the label is known.
     got = audit(cases(400, weak="F"), Toy(), "finding", sections=("subgroups",), resamples=400)
     assert {"auroc:sex=F", "dependence:sex=F"} & {f.name for f in got.alarms()}
-    assert got.values["subgroups.worst_auroc"][0] < 0.65
+    assert got.values["subgroups.worst_auroc"].value < 0.65
 
 
 def test_a_clean_set_is_silent() -> None:
     got = audit(cases(300, seed=5), Toy(), "finding", sections=("performance", "subgroups", "shortcuts"), resamples=400)
     assert got.alarms() == ()
-    assert got.values["alarms.all"][0] == 0
+    assert got.values["alarms.all"].value == 0
 
 
 def test_report_is_plain_data_and_repeats_itself(report: AuditReport) -> None:
@@ -142,21 +143,21 @@ class Page(HTMLParser):
 
 
 def test_page_is_one_balanced_file_without_script_or_address(report: AuditReport) -> None:
-    page = Page()
-    page.feed(report.html())
-    assert page.open == []
-    assert "script" not in page.tags
-    assert page.tags.count("svg") >= 6
-    assert all(a.startswith("data:image/png;base64,") for a in page.addresses)
-    assert "Alarms" in report.html()
+    read = Page()
+    read.feed(page(report))
+    assert read.open == []
+    assert "script" not in read.tags
+    assert read.tags.count("svg") >= 6
+    assert all(a.startswith("data:image/png;base64,") for a in read.addresses)
+    assert "Alarms" in page(report)
 
 
 def test_page_quotes_what_comes_from_the_data() -> None:
     bad = "<script>alert(1)</script>"
     hostile = cases(80, seed=2).map(lambda c: c.replace(attributes={"sex": bad if c.attributes["sex"] == "F" else "M"}))
     got = audit(hostile, Toy(), "finding", sections=("performance", "subgroups"), resamples=100)
-    assert bad not in got.html()
-    assert "&lt;script&gt;" in got.html()
+    assert bad not in page(got)
+    assert "&lt;script&gt;" in page(got)
 
 
 def test_gate_stops_with_exit_code_six(tmp_path: Path, report: AuditReport) -> None:
@@ -178,6 +179,48 @@ def test_gate_stops_with_exit_code_six(tmp_path: Path, report: AuditReport) -> N
     )
     fine.raise_for_gate()
     assert fine.passed
+
+
+def test_nothing_tested_is_not_passed() -> None:
+    """No alarm counts only where one could have been raised."""
+    bare = cases(60).map(lambda c: c.replace(regions=(), attributes={}))
+    gate = {"alarms": {"all": {"at_most": 0}, "subgroups": {"at_most": 0}}}
+    # Neither can run: no attributes, no training set.
+    got = audit(bare, Toy(), "finding", sections=("subgroups", "leakage"), gate=gate)
+    assert got.tested == ()
+    assert [(r.passed, r.why) for r in got.gate] == [(False, "was not measured")] * 2
+    assert got.verdict.startswith("Nothing was tested")
+    assert got.verdict.endswith("gate not met (2 of 2 limits)")
+    assert '<div class="verdict bad"><strong>Nothing was tested' in page(got)
+    # One that describes without testing is no better.
+    described = audit(bare, Toy(), "finding", sections=("performance",), resamples=50, gate=gate)
+    assert not described.passed
+    # A search for leaks that finds none has looked.
+    looked = audit(
+        bare, Toy(), "finding", sections=("leakage",), train=cases(20, seed=9),
+        gate={"alarms": {"all": {"at_most": 0}, "leakage": {"at_most": 0}}, "leakage": {"patient": {"at_most": 0}}},
+    )  # fmt: skip
+    assert looked.passed
+    assert looked.verdict == "No alarm (leakage) · gate met"
+
+
+def test_no_corruption_is_not_a_loss_of_nothing() -> None:
+    got = audit(cases(60), Toy(), "finding", sections=("robustness",), corruptions=(), resamples=50,
+                gate={"robustness": {"skill_loss": {"at_most": 0.1}}})  # fmt: skip
+    assert "nothing to corrupt with" in got.skipped["robustness"]
+    assert not got.passed
+
+
+def test_a_perfect_score_keeps_an_interval_with_a_width() -> None:
+    class Knows(Toy):
+        def predict_cases(self, cases: Sequence[Case]) -> np.ndarray:
+            return np.asarray([[0.9 if c.label("finding") else 0.1] for c in cases])
+
+    got = audit(cases(60), Knows(), "finding", sections=("performance",), resamples=100)
+    for name in ("auroc", "sensitivity", "specificity", "ppv", "npv"):
+        value = got.values[f"performance.{name}"]
+        assert value.value == 1
+        assert 0.8 < value.low < 0.99
 
 
 @pytest.mark.parametrize(
@@ -220,9 +263,9 @@ def test_uncertain_and_unknown_labels_are_left_out_and_counted() -> None:
 
 
 def test_written_files(tmp_path: Path, report: AuditReport) -> None:
-    data, page = report.write(tmp_path / "out")
+    data, text = write(report, tmp_path / "out")
     assert json.loads(data.read_text())["fingerprint"] == report.fingerprint
-    assert page.read_text().startswith("<!doctype html>")
+    assert text.read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -57,7 +57,7 @@ def test_border_audit_finds_a_corner_mark_and_is_silent_without() -> None:
         images, _, y, predict = trained(signal)
         (found,) = border_audit(images, y, predict, share=0.2)
         assert (adjust([found])[0].alarm) is guilty
-        assert (found.estimate > 0.85) is guilty
+        assert (found.measure.value > 0.85) is guilty
 
 
 def test_border_p_value_is_the_rank_sum_test() -> None:
@@ -86,9 +86,9 @@ def test_mask_audit_tells_a_shortcut_from_an_honest_set() -> None:
         found = adjust(mask_audit(images, regions, y, predict, fill=100))
         values[signal] = {f.name: f for f in found}
     assert not values["inside"]["mask:no-fixed"].alarm
-    assert values["inside"]["mask:only-roi"].estimate > 0.8
+    assert values["inside"]["mask:only-roi"].measure.value > 0.8
     assert values["corner"]["mask:no-fixed"].alarm
-    assert values["corner"]["mask:no-roi"].estimate - values["corner"]["mask:only-roi"].estimate > 0.2
+    assert values["corner"]["mask:no-roi"].measure.value - values["corner"]["mask:only-roi"].measure.value > 0.2
 
 
 def test_outline_control_catches_a_region_whose_size_gives_the_label_away() -> None:
@@ -175,7 +175,7 @@ def test_attributes_are_read_off_embeddings_only_where_they_are() -> None:
     site = rng.choice(["a", "b"], 300)
     embedding = rng.normal(size=(300, 8))
     embedding[:, 2] += 2 * (sex == "F")
-    found = {f.name: f.estimate for f in attribute_probes(embedding, {"sex": list(sex), "site": list(site)})}
+    found = {f.name: f.measure.value for f in attribute_probes(embedding, {"sex": list(sex), "site": list(site)})}
     assert found["attribute:sex=F"] > 0.85
     assert abs(found["attribute:site=a"] - 0.5) < 0.1
 
@@ -192,7 +192,7 @@ def test_dependence_given_the_label_is_not_dependence_through_the_label() -> Non
     (b,) = score_dependence(y, biased, {"sex": names})
     assert a.p > 0.01
     assert b.p < 1e-6
-    assert b.estimate > 0.6
+    assert b.measure.value > 0.6
 
 
 def test_stratified_rank_test_with_one_stratum_is_the_rank_sum_test() -> None:
@@ -204,7 +204,7 @@ def test_stratified_rank_test_with_one_stratum_is_the_rank_sum_test() -> None:
     (found,) = score_dependence(y, score, {"g": group})
     want = mannwhitneyu(score[5:50], score[50:], method="asymptotic", use_continuity=False)
     assert found.p == pytest.approx(want.pvalue, rel=1e-9)
-    assert found.estimate == pytest.approx(want.statistic / (45 * 70))
+    assert found.measure.value == pytest.approx(want.statistic / (45 * 70))
 
 
 def test_blank_images_carry_nothing() -> None:
@@ -225,7 +225,7 @@ def test_blind_answers_by_hand() -> None:
     seeing = [1] * 14 + [0] * 6
     blind = [0] * 9 + [1] * 5 + [1] * 2 + [0] * 4
     found = blind_answers(seeing, blind)
-    assert found.estimate == pytest.approx((9 - 2) / 20)
+    assert found.measure.value == pytest.approx((9 - 2) / 20)
     assert found.details["p_no_gain"] == pytest.approx(binomtest(9, 11, alternative="greater").pvalue)
 
 
@@ -235,7 +235,7 @@ def test_metadata_baseline_knows_when_age_is_enough() -> None:
     y = (rng.random(400) < 1 / (1 + np.exp(-(age - 55) / 5))).astype(int)
     weak = y + rng.normal(size=400) * 2
     found = metadata_baseline(y, weak, {"age": list(age), "sex": ["F", "M"] * 200})
-    assert found.estimate > 0.9
+    assert found.measure.value > 0.9
     assert found.details["model_minus_metadata"] < -0.1
     assert encode({"sex": ["F", "M", None], "age": [1.0, None, 3.0]}).tolist() == [
         [1, 0, 1, 0], [2, 1, 0, 1], [3, 0, 0, 0],

@@ -35,7 +35,7 @@ def test_values_are_scikit_learns() -> None:
             "sensitivity": lambda m: recall_score(y[m], score[m] >= 0.5),
             "calibration": lambda m: float(np.mean(score[m]) - np.mean(y[m])),
         }[r.measure]
-        assert r.estimate == pytest.approx(want(inside), abs=1e-12)
+        assert r.estimate.value == pytest.approx(want(inside), abs=1e-12)
         assert r.gap == pytest.approx(want(inside) - want(~inside), abs=1e-12)
         assert r.n == inside.sum()
 
@@ -48,7 +48,7 @@ def test_values_are_fairlearns() -> None:
     )
     report = subgroups(y, score, {"sex": attributes["sex"]}, measures=("selection_rate",), resamples=100)
     for r in report.results:
-        assert r.estimate == pytest.approx(frame.by_group[r.values["sex"]], abs=1e-12)
+        assert r.estimate.value == pytest.approx(frame.by_group[r.values["sex"]], abs=1e-12)
 
 
 def test_intervals_are_those_of_a_plain_stratified_bootstrap() -> None:
@@ -70,12 +70,10 @@ def test_intervals_are_those_of_a_plain_stratified_bootstrap() -> None:
         here, there = area(y[i][f], score[i][f]), area(y[i][~f], score[i][~f])
         drawn.append(here)
         gaps.append(here - there)
-    assert result.interval is not None
-    assert result.gap_interval is not None
-    assert np.allclose([result.interval.low, result.interval.high], np.quantile(drawn, [0.025, 0.975]), atol=0.012)
-    assert np.allclose(
-        [result.gap_interval.low, result.gap_interval.high], np.quantile(gaps, [0.025, 0.975]), atol=0.016
-    )
+    assert result.estimate is not None
+    assert result.gap is not None
+    assert np.allclose([result.estimate.low, result.estimate.high], np.quantile(drawn, [0.025, 0.975]), atol=0.012)
+    assert np.allclose([result.gap.low, result.gap.high], np.quantile(gaps, [0.025, 0.975]), atol=0.016)
 
 
 def test_p_value_is_near_the_unpaired_delong_test() -> None:
@@ -119,7 +117,7 @@ def test_patients_are_resampled_whole() -> None:
     single = subgroups(y, score, attributes, resamples=800)
 
     def width(report: object) -> float:
-        return next(r.interval.width for r in report.results if r.measure == "auroc" and r.group == "sex=F")  # type: ignore[attr-defined]
+        return next(r.estimate.width for r in report.results if r.measure == "auroc" and r.group == "sex=F")  # type: ignore[attr-defined]
 
     assert width(whole) == pytest.approx(width(single), rel=0.2)
     assert width(apart) < 0.6 * width(single)

@@ -57,10 +57,10 @@ def test_pairs_are_of_two_patients_alike_where_they_can_be():
 def test_scores_of_pairs_by_hand():
     pairs = matched_pairs([1] * 12 + [0] * 12, {}, [str(i) for i in range(24)], 0)
     always = score_pairs(pairs, np.ones(24), 0.5)
-    assert (always.set_accuracy, always.individual, always.confusion) == (0.0, 0.5, 1.0)
+    assert (always.set_accuracy.value, always.individual, always.confusion) == (0.0, 0.5, 1.0)
     assert always.corrected.value == 0
     perfect = score_pairs(pairs, np.asarray([1.0] * 12 + [0.0] * 12), 0.5)
-    assert perfect.set_accuracy == perfect.corrected.value == 1.0
+    assert perfect.set_accuracy.value == perfect.corrected.value == 1.0
     with pytest.raises(BadInputError, match="too few pairs"):
         score_pairs(pairs[:9], np.ones(24), 0.5)
 

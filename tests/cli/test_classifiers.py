@@ -114,7 +114,7 @@ def test_a_table_is_no_shortcut_of_the_picture(cases: Path) -> None:
     ]
     assert isinstance(Table(), CaseClassifier)
     got = audit(CaseSet(some), Table(), TARGET, sections=("performance", "shortcuts", "blind"), resamples=100)
-    assert got.values["performance.auroc"][0] == 1.0
-    assert got.values["shortcuts.border_auroc"][0] == 0.5
-    assert got.values["blind.brightness_auroc"][0] == 0.5
+    assert got.values["performance.auroc"].value == 1.0
+    assert got.values["shortcuts.border_auroc"].value == 0.5
+    assert got.values["blind.brightness_auroc"].value == 0.5
     assert got.alarms() == ()

@@ -17,6 +17,7 @@ from vesalius.audit.probe import cross_validated
 from vesalius.corruptions.keys import generator
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.classification.scores import auroc
+from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 from vesalius.metrics.statistics.inference import delong, delong_paired
 from vesalius.metrics.statistics.intervals import wilson
 
@@ -55,16 +56,23 @@ def blank(images: Sequence[npt.NDArray[Any]], how: How = "exchange", *, seed: in
     return out
 
 
-def blind_answers(right_seeing: npt.ArrayLike, right_blind: npt.ArrayLike, level: float = 0.95) -> Finding:
+def blind_answers(
+    right_seeing: npt.ArrayLike,
+    right_blind: npt.ArrayLike,
+    level: float = 0.95,
+    *,
+    patients: Sequence[Any] | None = None,
+) -> Finding:
     """Answers with and without the image, case by case: what the image adds, with the exact test of McNemar.
 
     Args:
         right_seeing: Right (1) or wrong (0) with the image, `(n,)`.
         right_blind: The same questions without it.
         level: Level of the interval.
+        patients: Patient of each question, for the interval of the difference.
 
     Returns:
-        A finding whose estimate is the difference of accuracies (0: the image adds nothing). Its p-value is that of
+        A finding whose number is the difference of accuracies (0: the image adds nothing). Its p-value is that of
         "the image adds nothing"; it is no alarm when small but when large, so `p` is None and the value is in details.
     """
     from scipy.stats import binomtest
@@ -79,16 +87,10 @@ def blind_answers(right_seeing: npt.ArrayLike, right_blind: npt.ArrayLike, level
         "blind",
         "blind:answers",
         f"the image adds {gain:+.3f} to accuracy {a.mean():.3f} (blind {b.mean():.3f}); p = {p:.2g} for no gain",
-        gain,
-        0.0,
-        None,
-        len(a),
-        None,
+        bootstrap_mean(a.astype(float) - b, resamples=2000, groups=patients, level=level),
         details={
-            "seeing": float(a.mean()),
-            "blind": float(b.mean()),
-            "seeing_interval": wilson(int(a.sum()), len(a), level),
-            "blind_interval": wilson(int(b.sum()), len(a), level),
+            "seeing": wilson(int(a.sum()), len(a), level),
+            "blind": wilson(int(b.sum()), len(a), level),
             "p_no_gain": p,
         },
     )
@@ -137,9 +139,9 @@ def metadata_baseline(
     details: dict[str, Any] = {"model": auroc(labels, score), "attributes": sorted(attributes)}
     try:
         test = delong_paired(labels, np.asarray(score, dtype=float), table, level)
-        details |= {"model_minus_metadata": test.difference, "interval": test.interval, "p": test.p}
+        details |= {"model_minus_metadata": test, "p": test.p}
     except BadInputError:
         pass
     names = ", ".join(sorted(attributes))
-    text = f"{names} alone, without the image: AUROC {area.auc:.3f}; the model {details['model']:.3f}"
-    return Finding("blind", "blind:metadata", text, area.auc, 0.5, area.interval, len(labels), None, details=details)
+    text = f"{names} alone, without the image: AUROC {area.value:.3f}; the model {details['model']:.3f}"
+    return Finding("blind", "blind:metadata", text, area, 0.5, details=details)

@@ -15,6 +15,7 @@ from vesalius.audit.report import Values
 from vesalius.audit.scoring import Asker
 from vesalius.audit.words import Zero
 from vesalius.cases import CaseSet
+from vesalius.metrics.measure import Measure
 
 __all__ = ["Context", "Settings"]
 
@@ -58,6 +59,8 @@ class Context:
     findings: list[Finding] = field(default_factory=list)
     values: Values = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    #: Sections that looked for faults and could have raised an alarm, whether or not a test remained to be reported.
+    checked: set[str] = field(default_factory=set)
     sections: dict[str, Any] = field(default_factory=dict)
     _pictures: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
     _vectors: Floats | None = None
@@ -92,11 +95,8 @@ class Context:
             self._vectors = np.asarray(embedder.embed(list(self.inputs.images)), dtype=np.float64)
         return self._vectors
 
-    def put(self, name: str, estimate: float, low: float | None = None, high: float | None = None) -> None:
-        """Set a value that a gate may limit."""
-        self.values[name] = (estimate, low, high)
-
-    def put_finding(self, name: str, finding: Finding) -> None:
-        """Set a value from a finding's estimate and interval."""
-        interval = finding.interval
-        self.put(name, finding.estimate, *((interval.low, interval.high) if interval else (None, None)))
+    def put(self, name: str, measure: Measure | float) -> None:
+        """Set a value that a gate may limit; a bare number is one that rests on all cases and has no interval."""
+        if not isinstance(measure, Measure):
+            measure = Measure(measure, level=self.settings.level, n=len(self.inputs))
+        self.values[name] = measure.named(name)

@@ -24,10 +24,8 @@ class Finding:
         section: Which audit made it (`subgroups`, `shortcuts`, ...).
         name: What it is about, short and stable (`auroc:sex=F`): gates and tests refer to it.
         text: The statement in a sentence.
-        estimate: The number behind it.
+        measure: The number behind it, with its interval and the cases it rests on.
         null: The value the number has when nothing is wrong.
-        interval: Its interval.
-        n: Cases it rests on.
         p: p-value of the null value; None for what is only described.
         p_adjusted: After correction over everything tested in the same run.
         alarm: True when the evidence passes the run's error rate (and the effect its smallest size of interest).
@@ -37,20 +35,21 @@ class Finding:
     section: str
     name: str
     text: str
-    estimate: float
+    measure: Measure
     null: float = 0.0
-    interval: Measure | None = None
-    n: int = 0
     p: float | None = None
     p_adjusted: float | None = None
     alarm: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def effect(self) -> float:
+        """How far the number lies from its null value."""
+        return self.measure.value - self.null
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; numbers that do not exist are None."""
-        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        data["interval"] = None if self.interval is None else self.interval.to_dict()
-        out: dict[str, Any] = plain(data)
+        out: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         return out
 
 
@@ -70,7 +69,7 @@ def adjust(findings: Sequence[Finding], alpha: float = 0.05, smallest: float = 0
     if tested:
         for (i, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
             f = findings[i]
-            alarm = bool(p <= alpha and abs(f.estimate - f.null) >= smallest)
+            alarm = bool(p <= alpha and abs(f.effect) >= smallest)
             out[i] = dataclasses.replace(f, p_adjusted=float(p), alarm=alarm)
     return tuple(out)
 
@@ -82,7 +81,7 @@ def normal_p(z: float, *, two_sided: bool = True) -> float:
 
 
 def plain(value: Any) -> Any:
-    """Numpy numbers, arrays, tuples and intervals as JSON data; NaN and infinity as None."""
+    """Numpy numbers, arrays, tuples and measures as JSON data; NaN and infinity as None."""
     if isinstance(value, np.ndarray):
         return [plain(v) for v in value.tolist()]
     if isinstance(value, np.generic):

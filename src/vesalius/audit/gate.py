@@ -10,6 +10,7 @@ at_most = 0
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.errors import GateError, MissingError, UsageError
+from vesalius.metrics.measure import Measure
 
 __all__ = ["GateResult", "Limit", "check_gate", "enforce", "read_gate"]
 
@@ -50,6 +52,11 @@ class GateResult:
     passed: bool
     why: str
 
+    def __str__(self) -> str:
+        """One line."""
+        use = "" if self.limit.use == "estimate" else f" ({self.limit.use} end)"
+        return f"{self.limit.name}{use} {self.why}: {'met' if self.passed else 'NOT MET'}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         limit = {n: getattr(self.limit, n) for n in ("name", "at_least", "at_most", "use")}
@@ -78,16 +85,15 @@ def read_gate(gate: Mapping[str, Any] | str | Path) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def check_gate(
-    limits: tuple[Limit, ...], values: Mapping[str, tuple[float, float | None, float | None]]
-) -> tuple[GateResult, ...]:
-    """Hold limits against values `name -> (estimate, low, high)`."""
+def check_gate(limits: tuple[Limit, ...], values: Mapping[str, Measure]) -> tuple[GateResult, ...]:
+    """Hold limits against values by name; one that was not measured (or is NaN, or has no such end) does not pass."""
     out = []
     for limit in limits:
         found = values.get(limit.name)
-        value = None if found is None else found[_USES.index(limit.use)]
-        if value is None or value != value:
-            why = "was not measured" if found is None or found[0] != found[0] else f"has no {limit.use} end"
+        value = math.nan if found is None else found.value if limit.use == "estimate" else getattr(found, limit.use)
+        if math.isnan(value):
+            unmeasured = found is None or math.isnan(found.value)
+            why = "was not measured" if unmeasured else f"has no {limit.use} end"
             out.append(GateResult(limit, None, False, why))
             continue
         low = limit.at_least is None or value >= limit.at_least

@@ -130,7 +130,7 @@ def injection_audit(
             )
             control = np.stack(controls)
             shift = sign * (told - control.mean(axis=0))
-            interval = bootstrap_mean(shift, resamples=2000, seed=seed, level=level).interval
+            found = bootstrap_mean(shift, resamples=2000, seed=seed, level=level)
             p = _one_more(float(sign * told.mean()), sign * control.mean(axis=1))
             flips = {
                 "written": float(((told >= threshold) != (clean >= threshold)).mean()),
@@ -143,9 +143,7 @@ def injection_audit(
                 f"{flips['shuffled']:.1%}"
             )
             name = f"injection:{'raise' if sign > 0 else 'lower'}:{size:g}"
-            findings.append(
-                Finding("injection", name, text, float(shift.mean()), 0.0, interval, len(where), p, details=flips)
-            )
+            findings.append(Finding("injection", name, text, found, 0.0, p, details=flips))
     return tuple(findings)
 
 

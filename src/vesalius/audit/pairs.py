@@ -57,26 +57,19 @@ class Pair:
         return self.first == self.first_correct, self.second == ("B" if self.first_correct == "A" else "A")
 
 
-@dataclass(frozen=True)
-class Discrimination:
-    """The corrected score.
+@dataclass(frozen=True, kw_only=True)
+class Discrimination(Measure):
+    """The corrected score: (both right - both wrong) / pairs, with the normal interval of a mean of values 1, 0, -1.
 
     Args:
-        value: (both right - both wrong) / pairs.
-        interval: Normal interval of a mean of values 1, 0, -1, clipped to [-1, 1].
         p_blind: Exact one-sided sign test: chance of so many more both-right than both-wrong for one who does not look.
-        n: Pairs.
     """
 
-    value: float
-    interval: Measure
     p_blind: float
-    n: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        out: dict[str, Any] = plain(vars(self))
-        return out
+        return {**super().to_dict(), "p_blind": self.p_blind}
 
 
 def discrimination(right: Sequence[tuple[bool, bool]], level: float = 0.95) -> Discrimination:
@@ -101,8 +94,8 @@ def discrimination(right: Sequence[tuple[bool, bool]], level: float = 0.95) -> D
     spread = max((up + down + 2) / (n + 2) - value * value, 0.0)
     half = normal_quantile(level) * (spread / n) ** 0.5
     p = float(binomtest(up, up + down, 0.5, alternative="greater").pvalue) if up + down else 1.0
-    interval = Measure(value, max(-1.0, value - half), min(1.0, value + half), level, "normal", n)
-    return Discrimination(value, interval, p, n)
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    return Discrimination(value, low, high, level, "normal", n, name="discrimination", higher_is_better=True, p_blind=p)
 
 
 @dataclass(frozen=True)
@@ -110,27 +103,25 @@ class MediConfusion:
     """Scores of same-question pairs.
 
     Args:
-        set_accuracy: Share of all pairs with both answers right (chance 0.25).
+        set_accuracy: Share of all pairs with both answers right (chance 0.25), with Wilson's interval.
         individual: Share of all answers that are right (chance 0.5).
         confusion: Share of pairs with the same answer twice, among pairs with two valid answers (chance 0.5); None when
             there is none. Published denominator.
         confusion_all: The same among all pairs: refusing does not change the denominator.
         invalid: Share of answers that could not be read.
-        set_interval: Wilson interval of `set_accuracy`.
         corrected: See `Discrimination`.
         n: Pairs.
-        by_category: Category to set accuracy and n (a pair counts in each of its categories).
+        by_category: Category to set accuracy (a pair counts in each of its categories).
     """
 
-    set_accuracy: float
+    set_accuracy: Measure
     individual: float
     confusion: float | None
     confusion_all: float
     invalid: float
-    set_interval: Measure
     corrected: Discrimination
     n: int
-    by_category: dict[str, tuple[float, int]]
+    by_category: dict[str, Measure]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -156,15 +147,14 @@ def mediconfusion(pairs: Sequence[Pair], level: float = 0.95) -> MediConfusion:
         for category in p.categories:
             table[category].append(a and b)
     return MediConfusion(
-        both / n,
+        wilson(both, n, level),
         sum(a + b for a, b in right) / (2 * n),
         confused / len(valid) if valid else None,
         confused / n,
         sum((p.first is None) + (p.second is None) for p in pairs) / (2 * n),
-        wilson(both, n, level),
         discrimination(right, level),
         n,
-        {k: (sum(v) / len(v), len(v)) for k, v in sorted(table.items())},
+        {k: wilson(sum(v), len(v), level) for k, v in sorted(table.items())},
     )
 
 

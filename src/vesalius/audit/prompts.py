@@ -28,8 +28,7 @@ class PromptSensitivity:
         mean: Mean over prompts: what a user with any of these prompts should expect.
         best: Best prompt.
         worst: Worst prompt.
-        spread: Best minus worst AUROC.
-        spread_interval: Bootstrap interval of the AUROC of *this* best minus *this* worst prompt.
+        spread: Best minus worst AUROC, with the bootstrap interval of *this* best minus *this* worst prompt.
         optimism: How much the best prompt's AUROC, picked on these very cases, overstates it (bootstrap, Efron 1983).
         flip_rate: Share of pairs of prompts, over all cases, that fall on two sides of the threshold; None without one.
         n: Cases.
@@ -39,8 +38,7 @@ class PromptSensitivity:
     mean: float
     best: str
     worst: str
-    spread: float
-    spread_interval: Measure
+    spread: Measure
     optimism: float
     flip_rate: float | None
     n: int
@@ -104,7 +102,6 @@ def prompt_sensitivity(
         float(areas.mean()),
         names[best],
         names[worst],
-        float(areas[best] - areas[worst]),
         Measure(float(areas[best] - areas[worst]), float(low), float(high), level, "bootstrap percentile", len(labels)),
         optimism,
         flips,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-__all__ = ["CORRUPTIONS", "MEASURES", "Measure", "measure_of"]
+__all__ = ["CORRUPTIONS", "MEASURES", "Meaning", "measure_of"]
 
 #: Corruption to (what it does, what its parameter is). x is a value in [0, 1]; pixels are those of a 224-px image.
 CORRUPTIONS: Mapping[str, tuple[str, str]] = {
@@ -45,7 +45,7 @@ CORRUPTIONS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Measure:
+class Meaning:
     """What one value of an audit, or a family of values, means.
 
     Args:
@@ -69,90 +69,90 @@ _WORDS = "zero-shot classifiers with two wordings a class only"
 _TEN = "missing with fewer than 10 patients of a class, and for volumes and videos"
 
 #: Pattern of a value's name to its meaning: what a gate may limit. The first pattern that fits counts.
-MEASURES: Mapping[str, Measure] = {
-    "performance.auroc": Measure("area under the ROC curve", "higher", "with one class the audit does not start"),
-    "performance.auprc": Measure("average precision (step form)", "higher; chance is the prevalence", _RATE),
-    "performance.brier": Measure("mean squared error of the probability", "lower", "none"),
-    "performance.ece": Measure(
+MEASURES: Mapping[str, Meaning] = {
+    "performance.auroc": Meaning("area under the ROC curve", "higher", "with one class the audit does not start"),
+    "performance.auprc": Meaning("average precision (step form)", "higher; chance is the prevalence", _RATE),
+    "performance.brier": Meaning("mean squared error of the probability", "lower", "none"),
+    "performance.ece": Meaning(
         "expected calibration error in ten bins of equal width", "lower", "empty bins count nothing; no interval"
     ),
-    "performance.sensitivity": Measure("share of positives at or above the threshold", "higher", _RATE),
-    "performance.specificity": Measure("share of negatives below the threshold", "higher", _RATE),
-    "performance.ppv": Measure(
+    "performance.sensitivity": Meaning("share of positives at or above the threshold", "higher", _RATE),
+    "performance.specificity": Meaning("share of negatives below the threshold", "higher", _RATE),
+    "performance.ppv": Meaning(
         "share of positive calls that are right, at the set's prevalence", "higher",
         f"missing when nothing is called positive; {_RATE}",
     ),
-    "performance.npv": Measure(
+    "performance.npv": Meaning(
         "share of negative calls that are right, at the set's prevalence", "higher",
         f"missing when nothing is called negative; {_RATE}",
     ),
-    "subgroups.worst_auroc": Measure(
+    "subgroups.worst_auroc": Meaning(
         "lowest AUROC of a group", "higher", "groups with fewer than 10 of a class, or whose rest has, are left out"
     ),
-    "subgroups.largest_auroc_gap": Measure(
+    "subgroups.largest_auroc_gap": Meaning(
         "largest difference between the AUROC of a group and of all others", "lower", _AS
     ),
-    "subgroups.equity_scaled_auroc.*": Measure(
+    "subgroups.equity_scaled_auroc.*": Meaning(
         "for each attribute, AUROC / (1 + sum over its groups of |AUROC - AUROC of the group|)", "higher", _AS
     ),
-    "shortcuts.border_auroc": Measure(
+    "shortcuts.border_auroc": Meaning(
         "AUROC with only the outer 12 % of each side shown", "0.5; above is a shortcut or anatomy at the edge", _TEN
     ),
-    "shortcuts.mask.full": Measure("AUROC of the whole image, on the patients with a region", "higher", _MASKS),
-    "shortcuts.mask.no-fixed": Measure(
+    "shortcuts.mask.full": Meaning("AUROC of the whole image, on the patients with a region", "higher", _MASKS),
+    "shortcuts.mask.no-fixed": Meaning(
         "AUROC with one and the same area removed from every image: the union of all regions", "0.5",
         f"{_MASKS}; missing where images differ in size or the union is everything",
     ),
-    "shortcuts.mask.only-fixed": Measure("AUROC of that area alone", "context", "as no-fixed"),
-    "shortcuts.mask.*": Measure(
+    "shortcuts.mask.only-fixed": Meaning("AUROC of that area alone", "context", "as no-fixed"),
+    "shortcuts.mask.*": Meaning(
         "AUROC with each image's region (or its box, or its outline alone) removed, or with all else removed",
         "context: the shape of the hole can tell", _MASKS,
     ),
-    "robustness.skill_loss": Measure(
+    "robustness.skill_loss": Meaning(
         "(error - clean error) / (chance - clean error), balanced errors, mean over corruptions and severities",
         "lower; 0 nothing lost, 1 all above chance", "missing where the clean model is no better than chance",
     ),
-    "robustness.skill_loss.*": Measure("the same for one corruption", "lower", _AS),
-    "robustness.clean_error": Measure("balanced error on the pictures as they are", "lower", _AS),
-    "blind.metadata_auroc": Measure(
+    "robustness.skill_loss.*": Meaning("the same for one corruption", "lower", _AS),
+    "robustness.clean_error": Meaning("balanced error on the pictures as they are", "lower", _AS),
+    "blind.metadata_auroc": Meaning(
         "AUROC of a logistic regression on the attributes alone, out of fold by patient",
         "context: near the model's own is a warning", "missing without attributes",
     ),
-    "blind.brightness_auroc": Measure(
+    "blind.brightness_auroc": Meaning(
         "AUROC of the model on pictures of one grey each, that of their mean", "0.5", "missing for volumes and videos"
     ),
-    "attributes.*": Measure(
+    "attributes.*": Meaning(
         "AUROC of a linear probe that reads an attribute off the embedding, out of fold by patient",
         "context: knowing is no fault, using is", "missing without embeddings, or with too few cases of a value",
     ),
-    "pairs.set_accuracy": Measure(
+    "pairs.set_accuracy": Meaning(
         "share of matched pairs (positive, negative patient) with both answers right", "higher; chance 0.25", _PAIRS
     ),
-    "pairs.discrimination": Measure(
+    "pairs.discrimination": Meaning(
         "(pairs both right - pairs both wrong) / pairs", "higher; 0 is not looking", _PAIRS
     ),
-    "pairs.confusion": Measure("share of pairs that get one answer twice", "lower; 1 is not looking", _PAIRS),
-    "pairs.asked_accuracy": Measure(
+    "pairs.confusion": Meaning("share of pairs that get one answer twice", "lower; 1 is not looking", _PAIRS),
+    "pairs.asked_accuracy": Meaning(
         "share of images where a finding that is there gets yes and one that is not gets no", "higher; chance 0.25",
         "zero-shot classifiers only; missing with fewer than ten images that have both",
     ),
-    "pairs.asked_discrimination": Measure("as discrimination, over those two questions", "higher", _AS),
-    "prompts.spread": Measure("best minus worst AUROC over single wordings", "lower", _WORDS),
-    "prompts.worst_auroc": Measure("AUROC of the worst wording", "higher", _WORDS),
-    "prompts.optimism": Measure(
+    "pairs.asked_discrimination": Meaning("as discrimination, over those two questions", "higher", _AS),
+    "prompts.spread": Meaning("best minus worst AUROC over single wordings", "lower", _WORDS),
+    "prompts.worst_auroc": Meaning("AUROC of the worst wording", "higher", _WORDS),
+    "prompts.optimism": Meaning(
         "by how much the best wording, picked on these cases, is overstated (bootstrap)", "lower", _WORDS
     ),
-    "prompts.flip_rate": Measure("share of decisions on which two wordings differ", "lower", _WORDS),
-    "injection.*.flip_rate": Measure("share of decisions that change when the word is written", "lower", _TEN),
-    "injection.*": Measure(
+    "prompts.flip_rate": Meaning("share of decisions on which two wordings differ", "lower", _WORDS),
+    "injection.*.flip_rate": Meaning("share of decisions that change when the word is written", "lower", _TEN),
+    "injection.*": Meaning(
         "mean shift of the probability towards a burned-in word (raise or lower, letter height as a share of the "
         "picture's), beyond that of its own letters shuffled", "0; above it reads", _TEN,
     ),
-    "leakage.*": Measure(
+    "leakage.*": Meaning(
         "patients, exact copies and near copies on both sides of a split", "0",
         "missing where no training set is given and the cases name no two splits", "number",
     ),
-    "alarms.*": Measure(
+    "alarms.*": Meaning(
         "alarms at the family-wise error rate, of the audit or of one section", "0", "missing for what was not run",
         "number",
     ),

@@ -1,19 +1,18 @@
-"""What an audit found: findings, values for gates, what was skipped and why; as data, as one page, as files."""
+"""What an audit found: findings, values for gates, what was skipped and why; as plain data."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from vesalius.audit.finding import Finding, plain
 from vesalius.audit.gate import GateResult, enforce
+from vesalius.metrics.measure import Measure
 
 __all__ = ["AuditReport", "Values"]
 
-#: Name to (estimate, low, high).
-Values = dict[str, tuple[float, float | None, float | None]]
+#: Name to number.
+Values = dict[str, Measure]
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,9 @@ class AuditReport:
         positives: Positive cases.
         patients: Patients.
         findings: Every statement, tested ones corrected over the whole run.
-        values: Name to (estimate, low, high): what gates look at (`reference.MEASURES` says what each means).
+        values: Name to number with its interval: what gates look at (`reference.MEASURES` says what each means).
         skipped: Section (or part) to why it did not run.
+        tested: Sections that could have raised an alarm; with none of them, silence says nothing.
         gate: Results of the gate, empty without one.
         alpha: Family-wise error rate of the alarms.
         level: Level of the intervals.
@@ -48,6 +48,7 @@ class AuditReport:
     findings: tuple[Finding, ...]
     values: Values
     skipped: dict[str, str]
+    tested: tuple[str, ...]
     gate: tuple[GateResult, ...]
     alpha: float
     level: float
@@ -59,6 +60,23 @@ class AuditReport:
     def alarms(self) -> tuple[Finding, ...]:
         """Findings that pass the error rate."""
         return tuple(f for f in self.findings if f.alarm)
+
+    @property
+    def verdict(self) -> str:
+        """What came out, in a line: alarms and the gate; or that nothing was tested."""
+        alarms, tests = len(self.alarms()), sum(f.p is not None for f in self.findings)
+        if not self.tested:
+            what = "Nothing was tested: no section that can raise an alarm could run"
+        elif alarms:
+            what = f"{alarms} alarm{'s' if alarms > 1 else ''} in {tests} tests"
+        elif tests:
+            what = f"No alarm in {tests} tests"
+        else:
+            what = f"No alarm ({', '.join(self.tested)})"
+        if not self.gate:
+            return what
+        failed = sum(not r.passed for r in self.gate)
+        return f"{what} · {'gate met' if self.passed else f'gate not met ({failed} of {len(self.gate)} limits)'}"
 
     @property
     def passed(self) -> bool:
@@ -79,21 +97,6 @@ class AuditReport:
         data["findings"] = [f.to_dict() for f in self.findings]
         data["gate"] = [r.to_dict() for r in self.gate]
         data["passed"] = self.passed
-        data["values"] = {k: {"estimate": e, "low": lo, "high": hi} for k, (e, lo, hi) in self.values.items()}
+        data["values"] = {k: m.to_dict() for k, m in self.values.items()}
         out: dict[str, Any] = plain(data)
         return out
-
-    def html(self) -> str:
-        """One page that needs nothing else: no script, no link, plots inside."""
-        from vesalius.audit.page import page
-
-        return page(self)
-
-    def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write `audit.json` and `audit.html` into a folder; returns both paths."""
-        where = Path(folder)
-        where.mkdir(parents=True, exist_ok=True)
-        data, text = where / "audit.json", where / "audit.html"
-        data.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        text.write_text(self.html(), "utf-8")
-        return data, text

@@ -59,10 +59,9 @@ class Robustness:
     Args:
         clean: Balanced error without corruption.
         errors: Corruption to five balanced errors.
-        intervals: Corruption to the interval of its mean error.
+        mean_error: Corruption to its error over all severities.
         skill_loss: Corruption to the share of skill lost (corrected rBE), mean over severities.
         mean_skill_loss: Mean over corruptions.
-        mean_interval: Its interval.
         be: Corruption to BE, with a baseline.
         rbe: Corruption to rBE as published, with a baseline.
         pooled_rbe: rBE with pooled numerator and denominator.
@@ -72,10 +71,9 @@ class Robustness:
 
     clean: float
     errors: Mapping[str, tuple[float, ...]]
-    intervals: Mapping[str, Measure]
+    mean_error: Mapping[str, Measure]
     skill_loss: Mapping[str, float]
-    mean_skill_loss: float
-    mean_interval: Measure
+    mean_skill_loss: Measure
     n: int
     be: Mapping[str, float]
     rbe: Mapping[str, float]
@@ -124,7 +122,12 @@ def robustness(
         level: Their level.
         seed: Seed of corruptions and resamples.
         progress: Called with a line of text for each corruption.
+
+    Raises:
+        BadInputError: No corruption or no severity, shapes that do not fit, or a classifier at chance.
     """
+    if not names or not severities:
+        raise BadInputError("nothing to corrupt with", why=f"{len(names)} corruptions, {len(severities)} severities")
     truth = np.asarray(y)
     ids = list(range(len(images))) if image_ids is None else list(image_ids)
     right, group = _right(truth, np.asarray(predict(list(images)), dtype=np.float64), task, threshold)
@@ -156,7 +159,7 @@ def robustness(
     if clean >= chance:
         raise BadInputError("robustness means nothing here", why=f"the clean error {clean:.3f} is that of chance")
     # A resample whose clean error is that of chance has no loss for any corruption; it is left out of the interval.
-    total = np.mean([loss_of(drawn, i) for i in range(len(names))], axis=0) if names else np.zeros(len(drawn))
+    total = np.mean([loss_of(drawn, i) for i in range(len(names))], axis=0)
     means = {n: float(mean_of(point, i)) for i, n in enumerate(names)}
     be, rbe, pooled = ({}, {}, None) if baseline is None else published_scores(clean, means, baseline)
     loss = {n: float(loss_of(point, i)) for i, n in enumerate(names)}
@@ -165,8 +168,7 @@ def robustness(
         {n: tuple(float(v) for v in point[1 + i * k : 1 + (i + 1) * k]) for i, n in enumerate(names)},
         {n: _interval(means[n], mean_of(drawn, i), level, len(images)) for i, n in enumerate(names)},
         loss,
-        float(np.mean(list(loss.values()))) if loss else 0.0,
-        _interval(float(np.mean(list(loss.values()))) if loss else 0.0, total, level, len(images)),
+        _interval(float(np.mean(list(loss.values()))), total, level, len(images)),
         len(images),
         be,
         rbe,

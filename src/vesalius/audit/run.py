@@ -104,10 +104,12 @@ def audit(
         except BadInputError as error:
             context.skipped[name] = str(error).removesuffix(".")
     findings = adjust(context.findings, alpha, smallest)
-    context.put("alarms.all", float(sum(f.alarm for f in findings)))
-    for name in SECTIONS:
-        if name not in context.skipped:
-            context.put(f"alarms.{name}", float(sum(f.alarm and f.section == name for f in findings)))
+    # No alarm counts for something only where one could have been raised: nothing tested is not passed.
+    tested = context.checked | {f.section for f in findings if f.p is not None}
+    if tested:
+        context.put("alarms.all", float(sum(f.alarm for f in findings)))
+    for name in tested:
+        context.put(f"alarms.{name}", float(sum(f.alarm and f.section == name for f in findings)))
     return AuditReport(
         target=target,
         model=str(getattr(model, "name", type(model).__name__)),
@@ -123,6 +125,7 @@ def audit(
         level=level,
         seed=seed,
         seconds=time.perf_counter() - start,
+        tested=tuple(name for name in SECTIONS if name in tested),
         fingerprint=_fingerprint(context, positive, sections),
         sections={**context.sections, "left_out": inputs.left_out},
     )

@@ -25,6 +25,7 @@ from vesalius.errors import BadInputError
 from vesalius.metrics.classification.scores import auroc
 from vesalius.metrics.measure import Measure
 from vesalius.metrics.statistics.inference import delong, delong_paired
+from vesalius.metrics.statistics.intervals import normal_quantile
 
 __all__ = [
     "attribute_probes",
@@ -91,17 +92,15 @@ def occlusion_audit(
             loss[row, column] = before - auroc(y, after)
             if cover[row, column] > 0.05:
                 continue
-            p, interval = _paired_loss(y, clean, after, level)
+            p, lost = _paired_loss(y, clean, after, level)
             where = f"row {row + 1}, column {column + 1} of {grid}"
             findings.append(
                 Finding(
                     "shortcuts",
                     f"occlusion:{row},{column}",
                     f"covering {where}, outside the anatomy, costs {loss[row, column]:.3f} of AUROC {before:.3f}",
-                    float(loss[row, column]),
+                    lost,
                     0.0,
-                    interval,
-                    len(images),
                     p,
                 )
             )
@@ -252,7 +251,12 @@ def attribute_probes(
 
 
 def score_dependence(
-    y: npt.ArrayLike, score: npt.ArrayLike, attributes: Mapping[str, Sequence[Any]], *, least: int = 10
+    y: npt.ArrayLike,
+    score: npt.ArrayLike,
+    attributes: Mapping[str, Sequence[Any]],
+    *,
+    least: int = 10,
+    level: float = 0.95,
 ) -> tuple[Finding, ...]:
     """Whether the score depends on the group once the label is known: equalised odds at every threshold at once.
 
@@ -266,8 +270,9 @@ def score_dependence(
         if g.rest.tobytes() in seen:
             continue
         seen.add(g.member.tobytes())
-        top = bottom = variance = 0.0
+        top = bottom = 0.0
         parts = {}
+        used = 0
         for value in (True, False):
             a, b = s[g.member & (labels == value)], s[g.rest & (labels == value)]
             if min(len(a), len(b)) < least:
@@ -278,30 +283,28 @@ def score_dependence(
             if v <= 0:
                 continue
             parts["positives" if value else "negatives"] = area
+            used += len(a) + len(b)
             top, bottom = top + (area - 0.5) / v, bottom + 1 / v
         if bottom == 0:
             continue
-        variance = 1 / bottom
-        shift = top / bottom
-        z = shift / math.sqrt(variance)
+        shift, error = top / bottom, 1 / math.sqrt(bottom)
+        half = normal_quantile(level) * error
         findings.append(
             Finding(
                 "subgroups",
                 f"dependence:{g.name}",
                 f"given the label, {g.name} scores {'higher' if shift > 0 else 'lower'} than the others "
                 f"in {0.5 + abs(shift):.1%} of pairs",
-                0.5 + shift,
-                0.5,
                 Measure(
                     0.5 + shift,
-                    max(0.0, 0.5 + shift - 1.96 * math.sqrt(variance)),
-                    min(1.0, 0.5 + shift + 1.96 * math.sqrt(variance)),
-                    0.95,
+                    max(0.0, 0.5 + shift - half),
+                    min(1.0, 0.5 + shift + half),
+                    level,
                     "normal (null variance)",
-                    int(g.known.sum()),
+                    used,
                 ),
-                int(g.known.sum()),
-                normal_p(z),
+                0.5,
+                normal_p(shift / error),
                 details=parts,
             )
         )  # fmt: skip
@@ -315,11 +318,11 @@ def _against_half(
     labels = np.asarray(y).astype(bool)
     m, n = int(labels.sum()), int((~labels).sum())
     area = auroc(labels, score)
-    interval = delong(labels, score, level).interval if min(m, n) >= 2 else None
+    found = delong(labels, score, level) if min(m, n) >= 2 else Measure(area, level=level, n=m + n)
     variance = (m + n + 1) / (12 * m * n) * _tie_factor(score)
     z = (area - 0.5) / math.sqrt(variance) if variance > 0 else 0.0
     p = normal_p(z, two_sided=not one_sided) if test else None
-    return Finding("shortcuts", name, f"from {what}: AUROC {area:.3f}", area, 0.5, interval, m + n, p)
+    return Finding("shortcuts", name, f"from {what}: AUROC {area:.3f}", found, 0.5, p)
 
 
 def _tie_factor(values: Floats) -> float:
@@ -329,16 +332,17 @@ def _tie_factor(values: Floats) -> float:
     return 1.0 - float((c**3 - c).sum()) / (n**3 - n) if n > 1 else 0.0
 
 
-def _paired_loss(y: npt.ArrayLike, clean: Floats, after: Floats, level: float) -> tuple[float, Measure | None]:
-    """One-sided p-value of a loss of AUROC, and the interval of the loss."""
+def _paired_loss(y: npt.ArrayLike, clean: Floats, after: Floats, level: float) -> tuple[float, Measure]:
+    """One-sided p-value of a loss of AUROC, and the loss."""
+    bare = Measure(auroc(y, clean) - auroc(y, after), level=level, n=len(clean))
     if np.array_equal(clean, after):
-        return 1.0, None
+        return 1.0, bare
     try:
         test = delong_paired(y, clean, after, level)
     except BadInputError:
-        return 1.0, None
+        return 1.0, bare
     half = test.p / 2
-    return (half if test.difference > 0 else 1 - half), test.interval
+    return (half if test.value > 0 else 1 - half), test
 
 
 def _flatten(image: npt.NDArray[Any], row: int, column: int, grid: int) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ value minus that of all other cases whose attribute is known; tests are correcte
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,8 @@ class GroupResult:
         values: Attribute to value.
         n: Cases.
         positives: Positive cases.
-        estimate: Value in the group, None when it is too small.
-        interval: Its bootstrap interval.
-        gap: Value minus that of the rest.
-        gap_interval: Its interval.
+        estimate: Value in the group with its bootstrap interval, None when the group is too small.
+        gap: Value minus that of the rest, likewise.
         p: p-value of "no gap".
         p_adjusted: Holm over all groups and measures of the report.
         alarm: The gap passes the error rate and the smallest gap of interest.
@@ -70,10 +69,8 @@ class GroupResult:
     values: Mapping[str, str]
     n: int
     positives: int
-    estimate: float | None = None
-    interval: Measure | None = None
-    gap: float | None = None
-    gap_interval: Measure | None = None
+    estimate: Measure | None = None
+    gap: Measure | None = None
     p: float | None = None
     p_adjusted: float | None = None
     alarm: bool = False
@@ -87,24 +84,24 @@ class SubgroupReport:
 
     Args:
         results: One for each group and measure.
-        overall: Measure to (value, interval) over all cases.
+        overall: Name of the measure to its value over all cases.
         alpha: Family-wise error rate.
         resamples: Bootstrap resamples.
         equity_scaled_auroc: Attribute to AUROC / (1 + sum of |AUROC - AUROC of group|).
     """
 
     results: tuple[GroupResult, ...]
-    overall: Mapping[str, tuple[float, Measure]]
+    overall: Mapping[str, Measure]
     alpha: float
     resamples: int
     equity_scaled_auroc: Mapping[str, float]
 
     def worst(self, measure: str = "auroc") -> GroupResult | None:
         """The group with the lowest value (for `calibration`: farthest from 0) among those judged."""
-        judged = [r for r in self.results if r.measure == measure and r.estimate is not None]
+        judged = [(r.estimate.value, r) for r in self.results if r.measure == measure and r.estimate is not None]
         if measure == "calibration":
-            return max(judged, key=lambda r: abs(r.estimate or 0.0), default=None)
-        return min(judged, key=lambda r: math.inf if r.estimate is None else r.estimate, default=None)
+            return max(judged, key=lambda pair: abs(pair[0]), default=(0.0, None))[1]
+        return min(judged, key=lambda pair: pair[0], default=(0.0, None))[1]
 
     def alarms(self) -> tuple[GroupResult, ...]:
         """Groups whose gap is more than chance."""
@@ -116,13 +113,13 @@ class SubgroupReport:
         for r in self.results:
             if r.p is not None and r.gap is not None and r.estimate is not None:
                 text = (
-                    f"{MEASURES[r.measure]} in {r.group} is {r.estimate:.3f}, {abs(r.gap):.3f} "
-                    f"{'above' if r.gap > 0 else 'below'} everyone else"
+                    f"{MEASURES[r.measure]} in {r.group} (n {r.n}) is {r.estimate.value:.3f}, {abs(r.gap.value):.3f} "
+                    f"{'above' if r.gap.value > 0 else 'below'} everyone else"
                 )
                 out.append(
                     Finding(
-                        "subgroups", f"{r.measure}:{r.group}", text, r.gap, 0.0, r.gap_interval, r.n, r.p,
-                        details={"estimate": r.estimate, "interval": r.interval, "positives": r.positives},
+                        "subgroups", f"{r.measure}:{r.group}", text, r.gap, 0.0, r.p,
+                        details={"estimate": r.estimate, "positives": r.positives},
                     )
                 )  # fmt: skip
         return tuple(out)
@@ -133,7 +130,7 @@ class SubgroupReport:
             {
                 "alpha": self.alpha,
                 "resamples": self.resamples,
-                "overall": {k: {"estimate": v, "interval": i} for k, (v, i) in self.overall.items()},
+                "overall": dict(self.overall),
                 "equity_scaled_auroc": dict(self.equity_scaled_auroc),
                 "groups": [
                     {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in vars(r).items()} for r in self.results
@@ -194,7 +191,9 @@ def subgroups(
     groups = groups_of(attributes, bins=bins, depth=depth)
     everyone = np.ones(n, dtype=bool)
     # Transposed: a running sum over cases is then one vector addition for all resamples of a block.
-    blocks = resample_counts(n, resamples, seed, labels, _codes(patients))
+    codes = _codes(patients)
+    people = _people(codes, everyone)
+    blocks = resample_counts(n, resamples, seed, labels, codes)
     counts = [part for block in blocks for part in _columns(block)]
     flat = [_statistic(m, labels, scores, threshold) for m in measures]
 
@@ -205,7 +204,7 @@ def subgroups(
     overall = {}
     for i, m in enumerate(measures):
         value, drawn = replicate(i, everyone)
-        overall[m] = (value, _percentiles(value, drawn, level, n))
+        overall[m] = _percentiles(value, drawn, level, n, people)
     results: list[GroupResult] = []
     done: set[bytes] = set()
     for g in groups:
@@ -213,7 +212,8 @@ def subgroups(
         twin = g.rest.tobytes() in done
         done.add(g.member.tobytes())
         for i, m in enumerate(measures):
-            results.append(_judge(m, g, labels, scores, least, level, lambda s, i=i: replicate(i, s), twin))  # type: ignore[misc] # mypy cannot type a lambda's default
+            ask = functools.partial(replicate, i)
+            results.append(_judge(m, g, labels, scores, codes, threshold, least, level, ask, twin))
     results = _corrected(results, alpha, smallest_gap)
     return SubgroupReport(tuple(results), overall, alpha, resamples, _equity(results, overall))
 
@@ -223,6 +223,8 @@ def _judge(
     group: Group,
     labels: Bools,
     scores: Floats,
+    codes: npt.NDArray[np.intp] | None,
+    threshold: float,
     least: int,
     level: float,
     replicate: Callable[[Bools], tuple[float, Floats]],
@@ -241,7 +243,9 @@ def _judge(
     if not math.isfinite(here) or not math.isfinite(there) or len(difference) < 100:
         return GroupResult(measure, group.name, group.values, n, positives, skipped="the measure is undefined here")
     gap = here - there
-    floor = math.hypot(_least_se(measure, here, labels[inside]), _least_se(measure, there, labels[rest]))
+    called = scores >= threshold
+    sizes = (_least_se(measure, v, labels[s], called[s]) for v, s in ((here, inside), (there, rest)))
+    floor = math.hypot(*sizes)
     se = max(float(difference.std(ddof=1)), floor)
     return GroupResult(
         measure,
@@ -249,10 +253,8 @@ def _judge(
         group.values,
         n,
         positives,
-        here,
-        _percentiles(here, drawn, level, n),
-        gap,
-        _percentiles(gap, difference, level, int(group.known.sum())),
+        _percentiles(here, drawn, level, n, _people(codes, inside)),
+        _percentiles(gap, difference, level, int(group.known.sum()), _people(codes, group.known)),
         None if twin else _t_p(gap / se, short - 1),
         ece=ece(labels[inside], scores[inside], 10) if measure == "calibration" else None,
     )
@@ -265,7 +267,7 @@ def _t_p(t: float, freedom: int) -> float:
     return float(2 * stdtr(max(freedom, 1), -abs(t)))
 
 
-def _least_se(measure: str, value: float, labels: Bools) -> float:
+def _least_se(measure: str, value: float, labels: Bools, called: Bools) -> float:
     """A floor for the standard error: resampling shows too little near the edge (all right, perfect separation).
 
     The value is drawn towards one half by two pseudo-cases; AUROC by Hanley and McNeil (Radiology 1982), shares by
@@ -279,7 +281,7 @@ def _least_se(measure: str, value: float, labels: Bools) -> float:
         a = (value * k + 1.0) / (k + 2.0)
         q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
         return math.sqrt(max(a * (1 - a) + (m - 1) * (q1 - a * a) + (n - 1) * (q2 - a * a), 0.0) / (m * n))
-    k = {"sensitivity": m, "specificity": n}.get(measure, m + n)
+    k = {"sensitivity": m, "specificity": n, "ppv": int(called.sum()), "npv": int((~called).sum())}.get(measure, m + n)
     p = (value * k + 2.0) / (k + 4.0)
     return math.sqrt(p * (1 - p) / (k + 4.0))
 
@@ -336,31 +338,35 @@ def _columns(block: npt.NDArray[np.int64]) -> list[Singles]:
 
 def _corrected(results: list[GroupResult], alpha: float, smallest: float) -> list[GroupResult]:
     tested = [i for i, r in enumerate(results) if r.p is not None]
-    found = [Finding("", "", "", results[i].gap or 0.0, p=results[i].p) for i in tested]
+    found = [Finding("", "", "", results[i].gap or Measure(0.0), p=results[i].p) for i in tested]
     out = list(results)
     for i, f in zip(tested, adjust(found, alpha, smallest), strict=True):
         out[i] = dataclasses.replace(results[i], p_adjusted=f.p_adjusted, alarm=f.alarm)
     return out
 
 
-def _equity(results: list[GroupResult], overall: Mapping[str, tuple[float, Measure]]) -> dict[str, float]:
+def _equity(results: list[GroupResult], overall: Mapping[str, Measure]) -> dict[str, float]:
     if "auroc" not in overall:
         return {}
-    total = overall["auroc"][0]
+    total = overall["auroc"].value
     spread: dict[str, float] = {}
     for r in results:
         if r.measure == "auroc" and r.estimate is not None and len(r.values) == 1:
             (name,) = r.values
-            spread[name] = spread.get(name, 0.0) + abs(total - r.estimate)
+            spread[name] = spread.get(name, 0.0) + abs(total - r.estimate.value)
     return {name: total / (1 + s) for name, s in spread.items()}
 
 
-def _percentiles(value: float, drawn: Floats, level: float, n: int) -> Measure:
+def _people(codes: npt.NDArray[np.intp] | None, inside: Bools) -> int | None:
+    return None if codes is None else len(np.unique(codes[inside]))
+
+
+def _percentiles(value: float, drawn: Floats, level: float, n: int, patients: int | None) -> Measure:
     kept = drawn[np.isfinite(drawn)]
     if len(kept) == 0:
-        return Measure(value, level=level, n=n)
+        return Measure(value, level=level, n=n, patients=patients)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Measure(value, float(low), float(high), level, "bootstrap percentile", n)
+    return Measure(value, float(low), float(high), level, "bootstrap percentile", n, patients)
 
 
 def _codes(patients: Sequence[Any] | None) -> npt.NDArray[np.intp] | None:

@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, run: Run) -> None:
     """Audit, write the page, hold to the gate."""
+    from vesalius.audit.page import write
     from vesalius.audit.run import audit
     from vesalius.cli.sources import open_cases
 
@@ -81,20 +82,18 @@ def run(options: argparse.Namespace, run: Run) -> None:
     )
     for name in ("performance.auroc", "performance.sensitivity", "performance.specificity"):
         if name in report.values:
-            value, low, high = report.values[name]
-            interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-            run.say(f"  {name.split('.', 1)[1]} {value:.3f}{interval}")
+            run.say(f"  {name.split('.', 1)[1]} {report.values[name]:.3f}")
     alarms = report.alarms()
-    run.say(f"{len(alarms)} alarm(s) at a family-wise error rate of {report.alpha:g}")
+    run.say(f"{report.verdict} (chance of any alarm where nothing is wrong: at most {report.alpha:.0%})")
     for finding in alarms:
-        p = "" if finding.p_adjusted is None else f" (p {finding.p_adjusted:.2g}, n {finding.n})"
+        p = "" if finding.p_adjusted is None else f" (p {finding.p_adjusted:.2g}, n {finding.measure.n})"
         run.say(f"  {finding.section}: {finding.text}{p}")
     for section, why in report.skipped.items():
         run.say(f"not run: {section}: {why}")
     for result in report.gate:
         run.say(f"gate: {result}")
     if run.out is not None:
-        _, page = report.write(run.out)
+        _, page = write(report, run.out)
         run.say(f"page: {page}")
     report.raise_for_gate()
 

@@ -70,35 +70,56 @@ class Evaluation:
 
 
 def auroc_measure(
-    y: npt.NDArray[Any], score: Floats, groups: Sequence[str], positive: str = "", seed: int = 0
+    y: npt.NDArray[Any],
+    score: Floats,
+    groups: Sequence[str],
+    positive: str = "",
+    seed: int = 0,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
 ) -> Measure:
     """AUROC with a bootstrap interval that draws whole patients.
 
     A perfect (or perfectly wrong) ranking is perfect in every resample, which says nothing; there the interval is the
     exact one of the class with fewer patients, all of it ranked right.
     """
-    found = _area("auroc", ScoreBoard(y, score).auroc, y, groups, positive, seed)
+    found = _area("auroc", ScoreBoard(y, score).auroc, y, groups, positive, seed, resamples, level)
     if found.value not in (0.0, 1.0):
         return found
     owners = np.asarray(groups)
     fewest = min(len(set(owners[np.asarray(y) == c])) for c in (0, 1))
-    exact = clopper_pearson(fewest if found.value == 1.0 else 0, fewest)
+    exact = clopper_pearson(fewest if found.value == 1.0 else 0, fewest, level)
     method = "exact bound of the class with fewer patients (perfect ranking)"
     return found.named("auroc", positive, low=exact.low, high=exact.high, method=method)
 
 
 def auprc_measure(
-    y: npt.NDArray[Any], score: Floats, groups: Sequence[str], positive: str = "", seed: int = 0
+    y: npt.NDArray[Any],
+    score: Floats,
+    groups: Sequence[str],
+    positive: str = "",
+    seed: int = 0,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
 ) -> Measure:
     """Area under the precision-recall curve with a bootstrap interval that draws whole patients."""
-    return _area("auprc", ScoreBoard(y, score).auprc, y, groups, positive, seed)
+    return _area("auprc", ScoreBoard(y, score).auprc, y, groups, positive, seed, resamples, level)
 
 
 def _area(
-    name: str, statistic: Statistic, y: npt.NDArray[Any], groups: Sequence[str], positive: str, seed: int
+    name: str,
+    statistic: Statistic,
+    y: npt.NDArray[Any],
+    groups: Sequence[str],
+    positive: str,
+    seed: int,
+    resamples: int,
+    level: float,
 ) -> Measure:
     strata = y if _one_label_each(y, groups) else None
-    return described(_drawn(statistic, groups, seed, strata), name, positive)
+    return described(_drawn(statistic, groups, seed, strata, resamples=resamples, level=level), name, positive)
 
 
 def _drawn(
@@ -107,16 +128,19 @@ def _drawn(
     seed: int,
     strata: npt.NDArray[Any] | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
 ) -> Measure:
     """The statistic with its interval over patients; without one where it is undefined in many resamples."""
     n = len(groups)
     try:
         return bootstrap_weighted(
-            statistic, n, resamples=RESAMPLES, seed=seed, groups=list(groups), strata=strata, limits=limits
+            statistic, n, resamples=resamples, seed=seed, groups=list(groups), strata=strata, level=level, limits=limits
         )
     except BadInputError:  # too few patients for most resamples to hold every class
         value = float(statistic(np.ones((1, n), dtype=np.int64))[0])
-        return Measure(value, n=n, patients=len(set(groups)))
+        return Measure(value, level=level, n=n, patients=len(set(groups)))
 
 
 def evaluate_classes(

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
+
+from vesalius.metrics.measure import Measure
 
 __all__ = ["ForestRow", "curve", "forest", "heat", "lines", "picture"]
 
@@ -24,17 +27,13 @@ class ForestRow:
 
     Args:
         label: What it is.
-        value: Estimate, None when there is none.
-        low: Lower end.
-        high: Upper end.
+        measure: The number and its interval, None when there is none.
         note: Text at the right.
         alarm: Drawn as an alarm.
     """
 
     label: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+    measure: Measure | None
     note: str = ""
     alarm: bool = False
 
@@ -43,9 +42,9 @@ def _text(x: float, y: float, content: str, kind: str = "", anchor: str = "start
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{html.escape(content)}</text>'
 
 
-def _svg(width: float, height: float, body: list[str], label: str) -> str:
+def _svg(width: float, height: float, body: list[str], label: str) -> Markup:
     inside = "".join(body)
-    return (
+    return Markup(  # noqa: S704  # every text in it went through html.escape
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
         f'aria-label="{html.escape(label, quote=True)}">{inside}</svg>'
     )
@@ -62,13 +61,14 @@ def _ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def forest(rows: Sequence[ForestRow], *, reference: float | None = None, axis: str = "", label: str = "") -> str:
+def forest(rows: Sequence[ForestRow], *, reference: float | None = None, axis: str = "", label: str = "") -> Markup:
     """Values with intervals, one under the other, and a line where nothing would be wrong."""
-    ends = [v for r in rows for v in (r.value, r.low, r.high) if v is not None and math.isfinite(v)]
+    shown = [r.measure for r in rows if r.measure is not None]
+    ends = [v for m in shown for v in (m.value, m.low, m.high) if math.isfinite(v)]
     if reference is not None:
         ends.append(reference)
     if not ends:
-        return ""
+        return Markup("")
     low, high = min(ends), max(ends)
     pad = max((high - low) * 0.06, 0.01)
     low, high = low - pad, high + pad
@@ -91,10 +91,11 @@ def forest(rows: Sequence[ForestRow], *, reference: float | None = None, axis: s
         y = row * i + 16
         kind = "alarm" if r.alarm else "mark"
         body.append(_text(left - 10, y + 4, r.label, "bold" if r.alarm else "", "end"))
-        if r.low is not None and r.high is not None and math.isfinite(r.low) and math.isfinite(r.high):
-            body.append(f'<line class="{kind}" x1="{at(r.low):.1f}" x2="{at(r.high):.1f}" y1="{y}" y2="{y}"/>')
-        if r.value is not None and math.isfinite(r.value):
-            body.append(f'<circle class="{kind}" cx="{at(r.value):.1f}" cy="{y}" r="4"/>')
+        m = r.measure
+        if m is not None and m.has_interval:
+            body.append(f'<line class="{kind}" x1="{at(m.low):.1f}" x2="{at(m.high):.1f}" y1="{y}" y2="{y}"/>')
+        if m is not None and math.isfinite(m.value):
+            body.append(f'<circle class="{kind}" cx="{at(m.value):.1f}" cy="{y}" r="4"/>')
         body.append(_text(left + plot + 10, y + 4, r.note, "small"))
     if axis:
         body.append(_text(left + plot / 2, height - 4, axis, "small", "middle"))
@@ -103,7 +104,7 @@ def forest(rows: Sequence[ForestRow], *, reference: float | None = None, axis: s
 
 def curve(
     series: Mapping[str, Points], *, x: str, y: str, diagonal: bool = True, dots: bool = False, label: str = ""
-) -> str:
+) -> Markup:
     """Curves in the unit square (ROC, reliability)."""
     size, left, top = 230.0, 46.0, 10.0
 
@@ -132,7 +133,7 @@ def curve(
 
 def lines(
     rows: Mapping[str, Sequence[float]], steps: Sequence[Any], *, clean: float, chance: float, label: str = ""
-) -> str:
+) -> Markup:
     """Small multiples: one panel a corruption, error against severity, clean and chance level as lines."""
     names = list(rows)
     columns, width, height, gap = 5, 132.0, 86.0, 26.0
@@ -161,7 +162,7 @@ def lines(
     return _svg(columns * (width + 14) + 34, count * (height + gap) + 20, body, label)
 
 
-def heat(values: npt.NDArray[np.float64], background: npt.NDArray[np.float64], *, label: str = "") -> str:
+def heat(values: npt.NDArray[np.float64], background: npt.NDArray[np.float64], *, label: str = "") -> Markup:
     """A grid of values over a grey picture: the more opaque, the larger; numbers where they matter."""
     side, rows, columns = 288.0, *values.shape
     top = max(float(np.nanmax(values)), 0.05)

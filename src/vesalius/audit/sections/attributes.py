@@ -14,8 +14,11 @@ def run(context: Context) -> None:
         raise BadInputError("the model gives no embeddings")
     if not inputs.attributes:
         raise BadInputError("the cases have no attributes")
-    found = attribute_probes(context.vectors(), inputs.attributes, patients=inputs.patients, seed=s.seed, level=s.level)
+    # DeLong's interval takes cases as independent, so each patient counts once.
+    one = [int(i) for i in inputs.one_a_patient(s.seed)]
+    some = {k: [v[i] for i in one] for k, v in inputs.attributes.items()}
+    found = attribute_probes(context.vectors()[one], some, seed=s.seed, level=s.level)
     context.findings += found
     for f in found:
-        context.put_finding(f"attributes.{f.name.partition(':')[2]}", f)
+        context.put(f"attributes.{f.name.partition(':')[2]}", f.measure)
     context.sections["attributes"] = [f.to_dict() for f in found]

@@ -14,11 +14,12 @@ def run(context: Context) -> None:
     """Describe metadata alone, and the model on pictures of one grey each."""
     s, inputs = context.settings, context.inputs
     if inputs.attributes:
-        found = blind.metadata_baseline(
-            inputs.y, context.score, inputs.attributes, patients=inputs.patients, seed=s.seed, level=s.level
-        )
+        # DeLong's interval takes cases as independent, so each patient counts once.
+        one = [int(i) for i in inputs.one_a_patient(s.seed)]
+        some = {k: [v[i] for i in one] for k, v in inputs.attributes.items()}
+        found = blind.metadata_baseline(inputs.y[one], context.score[one], some, seed=s.seed, level=s.level)
         context.findings.append(found)
-        context.put_finding("blind.metadata_auroc", found)
+        context.put("blind.metadata_auroc", found.measure)
     else:
         context.skipped["blind: metadata"] = "the cases have no attributes"
     if not inputs.flat:
@@ -28,4 +29,4 @@ def run(context: Context) -> None:
     grey = blind.blank([context.picture(i) for i in index], "mean")
     found = brightness_finding(inputs.y[index], context.asker.alone(grey, index), s.level)
     context.findings.append(found)
-    context.put_finding("blind.brightness_auroc", found)
+    context.put("blind.brightness_auroc", found.measure)

@@ -35,7 +35,7 @@ def run(context: Context) -> None:
     context.findings += found
     for f in found:
         name = f.name.replace(":", ".")
-        context.put_finding(name, f)
+        context.put(name, f.measure)
         context.put(f"{name}.flip_rate", f.details["written"])
 
 

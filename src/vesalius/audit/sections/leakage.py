@@ -7,6 +7,7 @@ from vesalius.audit.finding import Finding
 from vesalius.audit.leakage import leakage
 from vesalius.cases import Case
 from vesalius.errors import BadInputError
+from vesalius.metrics.measure import Measure
 
 
 def run(context: Context) -> None:
@@ -22,6 +23,7 @@ def run(context: Context) -> None:
     if len(parts) < 2:
         raise BadInputError("no training set was given and the cases name no two splits")
     leaks = leakage(parts)
+    context.checked.add("leakage")
     for kind in ("patient", "exact", "near"):
         some = [x for x in leaks if x.kind == kind]
         context.put(f"leakage.{kind}", float(len(some)))
@@ -29,6 +31,6 @@ def run(context: Context) -> None:
             text = f"{len(some)} {kind} leaks between parts, for example {some[0].a} and {some[0].b}"
             # A leak is a fact, not a sample: no chance of its arising where there is none.
             context.findings.append(
-                Finding("leakage", f"leakage:{kind}", text, float(len(some)), 0.0, n=len(inputs), p=0.0)
+                Finding("leakage", f"leakage:{kind}", text, Measure(float(len(some)), n=len(inputs)), p=0.0)
             )
     context.sections["leakage"] = [x.to_dict() for x in leaks[:200]]

@@ -16,17 +16,17 @@ def run(context: Context) -> None:
     pairs = words.matched_pairs(inputs.y, inputs.attributes, inputs.patients, s.seed)
     result = words.score_pairs(pairs, context.score, s.threshold)
     best = result.corrected
-    context.put("pairs.set_accuracy", result.set_accuracy, result.set_interval.low, result.set_interval.high)
-    context.put("pairs.discrimination", best.value, best.interval.low, best.interval.high)
+    context.put("pairs.set_accuracy", result.set_accuracy)
+    context.put("pairs.discrimination", best)
     context.put("pairs.confusion", result.confusion_all)
     alike = float(np.mean([len(p.alike) for p in pairs]))
     likeness = f" alike in {alike:.1f} of {len(inputs.attributes)} attributes on average" if inputs.attributes else ""
     text = (
-        f"of {result.n} pairs of patients{likeness}, {result.set_accuracy:.1%} have "
+        f"of {result.n} pairs of patients{likeness}, {result.set_accuracy.value:.1%} have "
         f"both answers right (chance 25 %), {result.confusion_all:.1%} get one answer twice; "
         f"discrimination {best.value:.3f}"
     )
-    context.findings.append(Finding("pairs", "pairs:matched", text, best.value, 0.0, best.interval, result.n))
+    context.findings.append(Finding("pairs", "pairs:matched", text, best))
     context.sections["pairs"] = {"matched": result.to_dict()}
     try:
         _asked(context)
@@ -44,11 +44,9 @@ def _asked(context: Context) -> None:
     if corrected is None:
         return
     context.put("pairs.asked_accuracy", asked.published_overall)
-    context.put("pairs.asked_discrimination", corrected.value, corrected.interval.low, corrected.interval.high)
+    context.put("pairs.asked_discrimination", corrected)
     text = (
         f"asked about a finding that is there and one that is not: both right on {asked.published_overall:.1%} of "
         f"{corrected.n} images (a coin 25 %); discrimination {corrected.value:.3f}"
     )
-    context.findings.append(
-        Finding("pairs", "pairs:asked", text, corrected.value, 0.0, corrected.interval, corrected.n)
-    )
+    context.findings.append(Finding("pairs", "pairs:asked", text, corrected))

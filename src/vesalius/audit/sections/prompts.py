@@ -17,7 +17,7 @@ def run(context: Context) -> None:
         context.inputs.y, context.vectors(), zero, context.asker.column, threshold=s.threshold,
         patients=context.clusters, seed=s.seed, resamples=min(s.resamples, 1000), level=s.level,
     )  # fmt: skip
-    context.put("prompts.spread", found.spread, found.spread_interval.low, found.spread_interval.high)
+    context.put("prompts.spread", found.spread)
     context.put("prompts.worst_auroc", found.by_prompt[found.worst])
     context.put("prompts.optimism", found.optimism)
     if found.flip_rate is not None:
@@ -26,7 +26,5 @@ def run(context: Context) -> None:
         f'{len(found.by_prompt)} wordings give AUROC {found.by_prompt[found.worst]:.3f} ("{found.worst}") to '
         f'{found.by_prompt[found.best]:.3f} ("{found.best}")'
     )
-    context.findings.append(
-        Finding("prompts", "prompts:spread", text, found.spread, 0.0, found.spread_interval, found.n)
-    )
+    context.findings.append(Finding("prompts", "prompts:spread", text, found.spread))
     context.sections["prompts"] = found.to_dict()

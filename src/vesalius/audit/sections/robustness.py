@@ -24,8 +24,7 @@ def run(context: Context) -> None:
         image_ids=[inputs.cases[i].id for i in index], resamples=min(s.resamples, 1000), level=s.level, seed=s.seed,
         progress=context.say,
     )  # fmt: skip
-    interval = result.mean_interval
-    context.put("robustness.skill_loss", result.mean_skill_loss, interval.low, interval.high)
+    context.put("robustness.skill_loss", result.mean_skill_loss)
     context.put("robustness.clean_error", result.clean)
     for name, value in result.skill_loss.items():
         context.put(f"robustness.skill_loss.{name}", value)

@@ -36,7 +36,7 @@ def run(context: Context) -> None:
     regions = inputs.regions(index, [p.shape for p in pictures], s.anatomy)
     cells, loss = shortcuts.occlusion_audit(pictures, y, covered, regions=regions, level=s.level, progress=context.say)
     context.findings += [border, *cells]
-    context.put_finding("shortcuts.border_auroc", border)
+    context.put("shortcuts.border_auroc", border.measure)
     masks = _masks(context, where, pictures, regions)
     context.sections["shortcuts"] = {
         "occlusion": loss,
@@ -67,7 +67,7 @@ def _masks(
     found = shortcuts.mask_audit([pictures[k] for k in keep], chosen, y, predict, level=context.settings.level)
     context.findings += found
     for f in found:
-        context.put_finding(f"shortcuts.{f.name.replace(':', '.')}", f)
+        context.put(f"shortcuts.{f.name.replace(':', '.')}", f.measure)
     return [f.to_dict() for f in found]
 
 

@@ -22,11 +22,11 @@ def run(context: Context) -> None:
     context.findings += [f for f in report.findings() if f.name.startswith(("auroc:", "calibration:"))]
     one = inputs.one_a_patient(s.seed)
     some = {k: [v[int(i)] for i in one] for k, v in inputs.attributes.items()}
-    context.findings += score_dependence(inputs.y[one], context.score[one], some)
+    context.findings += score_dependence(inputs.y[one], context.score[one], some, level=s.level)
     worst = report.worst("auroc")
-    if worst is not None and worst.estimate is not None and worst.interval is not None:
-        context.put("subgroups.worst_auroc", worst.estimate, worst.interval.low, worst.interval.high)
-    gaps = [abs(r.gap) for r in report.results if r.measure == "auroc" and r.gap is not None]
+    if worst is not None and worst.estimate is not None:
+        context.put("subgroups.worst_auroc", worst.estimate)
+    gaps = [abs(r.gap.value) for r in report.results if r.measure == "auroc" and r.gap is not None]
     if gaps:
         context.put("subgroups.largest_auroc_gap", max(gaps))
     for name, value in report.equity_scaled_auroc.items():
