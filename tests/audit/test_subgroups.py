@@ -10,6 +10,7 @@ from vesalius.audit.finding import Finding, adjust, normal_p
 from vesalius.audit.groups import bands, groups_of
 from vesalius.audit.subgroups import subgroups
 from vesalius.errors import BadInputError, UsageError
+from vesalius.metrics.measure import Measure
 
 
 def data(n: int = 600, seed: int = 0, gap: float = 0.0) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
@@ -36,7 +37,7 @@ def test_values_are_scikit_learns() -> None:
             "calibration": lambda m: float(np.mean(score[m]) - np.mean(y[m])),
         }[r.measure]
         assert r.estimate.value == pytest.approx(want(inside), abs=1e-12)
-        assert r.gap == pytest.approx(want(inside) - want(~inside), abs=1e-12)
+        assert r.gap.value == pytest.approx(want(inside) - want(~inside), abs=1e-12)
         assert r.n == inside.sum()
 
 
@@ -99,7 +100,7 @@ def test_a_large_gap_is_found_and_the_worst_group_named() -> None:
     worst = report.worst("auroc")
     assert worst is not None
     assert worst.group == "sex=F"
-    assert report.equity_scaled_auroc["sex"] < report.overall["auroc"][0]
+    assert report.equity_scaled_auroc["sex"] < report.overall["auroc"].value
 
 
 def test_family_wise_error_rate_holds_where_there_is_no_gap() -> None:
@@ -173,7 +174,10 @@ def test_wrong_input_is_refused() -> None:
 
 
 def test_holm_over_findings_and_smallest_effect() -> None:
-    found = [Finding("s", str(i), "", e, p=p) for i, (e, p) in enumerate([(0.3, 0.01), (0.001, 0.0001), (0.2, 0.04)])]
-    out = adjust([*found, Finding("s", "described", "", 9.0)], 0.05, 0.01)
+    found = [
+        Finding("s", str(i), "", Measure(e), p=p)
+        for i, (e, p) in enumerate([(0.3, 0.01), (0.001, 0.0001), (0.2, 0.04)])
+    ]
+    out = adjust([*found, Finding("s", "described", "", Measure(9.0))], 0.05, 0.01)
     assert [f.p_adjusted for f in out] == pytest.approx([0.02, 0.0003, 0.04, None])
     assert [f.alarm for f in out] == [True, False, True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vesalius.audit.page import page as page_of
 from vesalius.audit.run import audit
 from vesalius.audit.words import Zero, ask_labels, matched_pairs, score_pairs, single_prompts
 from vesalius.cases import Case, CaseSet, Image
@@ -112,7 +113,7 @@ def test_the_audit_runs_all_three_on_a_zero_shot_classifier_and_says_so_in_the_p
     assert {"pairs.set_accuracy", "pairs.asked_discrimination", "prompts.flip_rate", "injection.raise.0.12"} <= set(
         got.values
     )
-    page = got.html()
+    page = page_of(got)
     for title in ("Probing pairs", "Other words, same cases", "Words burned into the picture"):
         assert title in page
 
