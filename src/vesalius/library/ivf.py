@@ -6,28 +6,22 @@ vectors that it covers. Rows deleted since are passed over; an erasure removes t
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import math
 import os
-import re
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vesalius.errors import MissingError, ResourceError
 from vesalius.library import exact
-from vesalius.library.results import FloatArray, IntArray, Problem
+from vesalius.library.ivf_file import covered_hash, path, settle
+from vesalius.library.local import LocalStore
+from vesalius.library.results import FloatArray, IntArray
 from vesalius.library.segments import sync_folder
 from vesalius.library.store import IvfRecord, View
 
-if TYPE_CHECKING:
-    from vesalius.library.local import LocalStore
-
-FOLDER = "index"
 #: Rows up to which a search is exact by default.
 EXACT_ROWS = 100_000
 #: Recall@10 that `build` raises nprobe for, and the queries it is measured with.
@@ -57,41 +51,6 @@ def faiss_module() -> Any:
 def available() -> bool:
     """Whether faiss is installed."""
     return importlib.util.find_spec("faiss") is not None
-
-
-def record(connection: sqlite3.Connection) -> IvfRecord | None:
-    """The index in use."""
-    row = connection.execute(
-        "SELECT pk, hash, rows, nlist, nprobe, recall FROM ivf ORDER BY pk DESC LIMIT 1"
-    ).fetchone()
-    return None if row is None else IvfRecord(*row)
-
-
-def path(folder: Path, index: IvfRecord) -> Path:
-    """The index's file; its name carries its number and hash, both checked before they become one."""
-    if not re.fullmatch(r"[0-9a-f]{64}", index.hash):
-        raise ResourceError("the library is damaged", item="approximate index", why="its hash is not a hash")
-    return folder / FOLDER / f"{index.pk:08d}-{index.hash[:16]}.ivf"
-
-
-def settle(folder: Path, index: IvfRecord | None) -> None:
-    """Remove the files of other indexes than the one in use."""
-    kept = None if index is None else path(folder, index)
-    for file in (folder / FOLDER).glob("*.ivf*"):
-        if file != kept:
-            file.unlink()
-
-
-def covered_hash(connection: sqlite3.Connection, rows: int) -> str:
-    """SHA-256 over the digests of the first `rows` vectors, those deleted since included."""
-    h = hashlib.sha256()
-    both = (
-        "SELECT row, digest FROM images WHERE row < ?1"
-        " UNION ALL SELECT row, digest FROM tombstones WHERE row < ?1 ORDER BY row"
-    )
-    for _, digest in connection.execute(both, (rows,)):
-        h.update(digest or b"\0" * 16)
-    return h.hexdigest()
 
 
 def build(store: LocalStore, view: View, *, seed: int = 0) -> IvfRecord:
@@ -207,17 +166,3 @@ class IvfSearcher:
         _, rows = self.index.search(np.ascontiguousarray(queries), k, params=params)
         found: IntArray = rows
         return found
-
-
-def check(connection: sqlite3.Connection, folder: Path) -> Iterator[Problem]:
-    """Whether the index's file is whole and covers the vectors that it says."""
-    index = record(connection)
-    if index is None:
-        return
-    (size,) = connection.execute("SELECT bytes FROM ivf WHERE pk = ?", (index.pk,)).fetchone()
-    file = path(folder, index)
-    found = file.stat().st_size if file.is_file() else -1
-    if found != size:
-        yield Problem("ivf", file.name, "the file is gone" if found < 0 else f"{found} bytes instead of {size}")
-    elif covered_hash(connection, index.rows) != index.hash:
-        yield Problem("ivf", file.name, "it was made from other vectors than those it stands for")

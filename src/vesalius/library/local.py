@@ -20,7 +20,7 @@ import numpy as np
 
 from vesalius.cases import Case
 from vesalius.errors import MissingError, ResourceError, UsageError, VesaliusError
-from vesalius.library import catalogue, ivf, lock, reports, schema
+from vesalius.library import catalogue, ivf_file, lock, reports, schema
 from vesalius.library.compaction import compact
 from vesalius.library.results import CheckReport, FloatArray, IntArray
 from vesalius.library.segments import FOLDER, Segment, SegmentFiles, disk_error
@@ -31,7 +31,7 @@ from vesalius.library.where import Condition
 MAX_QUERIES = 10_000
 #: How long an erasure waits for readers of other processes to let go of the log.
 BUSY_SECONDS = 10.0
-_OURS = {schema.FILE, schema.FILE + "-wal", schema.FILE + "-shm", lock.FILE, FOLDER, ivf.FOLDER}
+_OURS = {schema.FILE, schema.FILE + "-wal", schema.FILE + "-shm", lock.FILE, FOLDER, ivf_file.FOLDER}
 
 
 class LocalStore:
@@ -154,10 +154,10 @@ class LocalStore:
         with self.transaction() as connection:
             segments = catalogue.segments(connection)
             pending = catalogue.meta(connection)["erase_pending"] != "0"
-            record = ivf.record(connection)
+            record = ivf_file.record(connection)
         try:
             self.files.settle(segments)
-            ivf.settle(self.folder, record)
+            ivf_file.settle(self.folder, record)
         except OSError as error:
             raise disk_error(error, str(self.folder)) from error
         if pending:
@@ -214,7 +214,7 @@ class LocalStore:
         with self.transaction() as connection:
             segments = catalogue.segments(connection)
             rows = [r for (r,) in connection.execute("SELECT row FROM tombstones WHERE erase = 1 ORDER BY row")]
-            record = ivf.record(connection)
+            record = ivf_file.record(connection)
         try:
             self.files.zero(segments, rows)
         except OSError as error:
@@ -226,7 +226,7 @@ class LocalStore:
             connection.execute("DELETE FROM queries")
             connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         if covered:
-            ivf.settle(self.folder, None)
+            ivf_file.settle(self.folder, None)
         with self._lock, self._sql():
             # With secure_delete alone, copies that SQLite made when it moved rows between pages stay behind.
             self.connection.execute("VACUUM")
@@ -248,10 +248,10 @@ class LocalStore:
         with self._lock, self._sql():
             self.connection.execute("VACUUM")
         with self.transaction() as connection:
-            segments, record = catalogue.segments(connection), ivf.record(connection)
+            segments, record = catalogue.segments(connection), ivf_file.record(connection)
         self.files.forget()
         self.files.settle(segments)
-        ivf.settle(self.folder, record)
+        ivf_file.settle(self.folder, record)
         return n
 
     # Reading
@@ -412,7 +412,7 @@ class LocalStore:
     def ivf_record(self) -> IvfRecord | None:
         """The index in use."""
         with self.transaction() as connection:
-            return ivf.record(connection)
+            return ivf_file.record(connection)
 
     # Examination
 

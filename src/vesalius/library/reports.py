@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vesalius.errors import VesaliusError
-from vesalius.library import catalogue, ivf
+from vesalius.library import catalogue, ivf_file
 from vesalius.library.results import CheckReport, Problem
 from vesalius.library.rows import vector_digest
 from vesalius.library.segments import Segment, SegmentFiles
@@ -52,7 +52,7 @@ def stats(connection: sqlite3.Connection, folder: Path, identity: Identity) -> d
         kept = labels.setdefault(name, {})
         key = text if len(kept) < 12 else "..."
         kept[key] = kept.get(key, 0) + n
-    record = ivf.record(connection)
+    record = ivf_file.record(connection)
     return {
         "cases": one("SELECT count(*) FROM cases"),
         "patients": one("SELECT count(DISTINCT patient) FROM cases"),
@@ -86,7 +86,7 @@ def check(connection: sqlite3.Connection, folder: Path, files: SegmentFiles) -> 
     problems = [*_database(connection), *_counts(connection, segments), *_files(files, segments)]
     if not any(p.kind in ("segment", "database") for p in problems):
         problems += _vectors(connection, files, segments)
-    problems += ivf.check(connection, folder)
+    problems += ivf_file.check(connection, folder)
     if catalogue.meta(connection)["erase_pending"] != "0":
         problems.append(Problem("erase", "erasure", "an erasure was cut off; the next writer finishes it", fatal=False))
     names = ("cases", "images", "thumbs", "tombstones", "segments")
