@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.io.dicom_makers import dicom_bytes, save_all
 from tests.library.fakes import FakeEmbedder, FakePreprocess, make_case, make_cases
+from tests.tolerance import FLOAT32, close
 from vesalius.cases import Affine, Case, Image, Report
 from vesalius.errors import BadInputError, MissingError, UsageError
 from vesalius.io import read, write
@@ -54,6 +55,26 @@ def test_scan_equals_brute_force(data):
         assert got == truth
 
 
+@pytest.mark.parametrize("step", [None, 2, 3, 50])
+@pytest.mark.parametrize(("m", "k"), [(1, 10), (3, 7), (5, 100)])
+def test_scan_of_large_pieces_sieves_nothing_away(m, k, step):
+    """Enough rows for the sieve, for gathering in blocks and for the pool of ties to be shrunk on the way."""
+    rng = np.random.default_rng(k)
+    vectors = rng.integers(-2, 3, (30_000, 4)).astype(np.float32)
+    queries = rng.integers(-2, 3, (m, 4)).astype(np.float32)
+    allowed = None if step is None else np.arange(1, 30_000, step)
+    excluded = np.flatnonzero(rng.random(30_000) < 0.3)
+    chunks = [(0, vectors[:17_000]), (17_000, vectors[17_000:])]
+    rows, scores = exact.scan(chunks, queries, k, allowed=allowed, excluded=excluded, start=5)
+    usable = np.setdiff1d(np.arange(30_000) if allowed is None else allowed, excluded)
+    usable = usable[usable >= 5]
+    for q in range(m):
+        truth = vectors[usable] @ queries[q]
+        order = np.lexsort((usable, -truth))[:k]
+        np.testing.assert_array_equal(rows[q], usable[order])
+        np.testing.assert_array_equal(scores[q], truth[order])
+
+
 def test_search_by_every_kind_of_query(lib, model, tmp_path):
     case = make_case(8)
     image = case.images[0]
@@ -61,10 +82,10 @@ def test_search_by_every_kind_of_query(lib, model, tmp_path):
     for query in (case, image, image.array, tmp_path / "q.npy", lib.vectors(["c8"]).vectors[0]):
         top = lib.search(query, k=1, include_same_patient=True)[0]
         assert (top.id, top.image, top.rank) == ("c8", 0, 1)
-        assert top.score == pytest.approx(1, abs=1e-5)
+        assert top.score == pytest.approx(1, rel=FLOAT32)
     text = lib.search("anything", k=3)
     q = model.embed_text(["anything"])[0]
-    assert text[0].score == pytest.approx(float((lib.vectors().vectors @ q).max()), abs=1e-6)
+    assert text[0].score == pytest.approx(float((lib.vectors().vectors @ q).max()), rel=FLOAT32)
     assert "similarity" in text[0].why[0]
 
 
@@ -227,7 +248,7 @@ def test_labelled_and_vectors(lib, model):
     assert [truth[id] for id in found.ids] == list(found.values)
     by_id = {c.id: c for c in make_cases(40)}
     expected = model.embed([by_id[id].images[n] for id, n in zip(found.ids, found.images, strict=True)])
-    np.testing.assert_allclose(found.vectors, expected, atol=1e-6)
+    close(found.vectors, expected)
     assert list(found.patients) == [by_id[id].group for id in found.ids]
     assert set(lib.labelled("modality").values) == {"CR", "CT", "US"}
     some = lib.vectors(["c9", "c2", "c9"])

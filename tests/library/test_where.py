@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.library.fakes import MODALITIES, SITES, make_cases
+from tests.tolerance import FLOAT32
 from vesalius.errors import UsageError
+from vesalius.library import Library
 from vesalius.library.where import MAX_DEPTH, Compare, Constant, Field, Join, Known, Not, condition, parse
 
 CASES = {c.id: c for c in make_cases(40)}
@@ -83,10 +85,30 @@ def test_a_filtered_search_is_complete_and_sorted_like_brute_force(lib, model, p
         if predicate(CASES[id]):
             best[id] = max(best.get(id, -2.0), float(vector @ q))
     hits = lib.search(q, k=k, where=where)
-    assert [h.score for h in hits] == pytest.approx(sorted(best.values(), reverse=True)[:k], abs=1e-5)
+    assert [h.score for h in hits] == pytest.approx(sorted(best.values(), reverse=True)[:k], rel=FLOAT32)
     assert {h.id for h in hits} <= set(best)
     assert hits.plan.method == "exact"
     assert hits.plan.candidates == sum(id in best for id in every.ids)
+
+
+def test_the_rows_of_a_filter_follow_what_anyone_writes(lib, model):
+    where = "modality = CT"
+
+    def found(library):
+        return {h.id for h in library.search("words", k=100, where=where)}
+
+    before = found(lib)
+    assert found(lib) == before
+    with Library.open(lib.store.folder, model) as other:
+        assert found(other) == before
+        lib.add(make_cases(46))
+        more = found(lib)
+        assert more > before
+        assert found(other) == more
+        other.delete(sorted(before)[:2])
+        assert found(other) == found(lib) == more - set(sorted(before)[:2])
+        other.compact()
+        assert found(lib) == more - set(sorted(before)[:2])
 
 
 def test_time_compares_at_the_precision_of_the_literal(lib):

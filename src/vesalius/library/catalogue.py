@@ -6,6 +6,8 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from vesalius.library.where_sql import fields, to_sql
 
 #: Weights of labels, report, questions and other words in BM25.
 WEIGHTS = "2.0, 1.0, 0.5, 1.0"
+T = TypeVar("T")
 _WORD = re.compile(r"\w+")
 _OPEN, _CLOSE = "\x02", "\x03"
 
@@ -161,7 +164,7 @@ def known(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Known
     return out
 
 
-def _parts(ids: Sequence[str], size: int = 500) -> Iterator[list[str]]:
+def _parts(ids: Sequence[T], size: int = 500) -> Iterator[list[T]]:
     for at in range(0, len(ids), size):
         yield list(ids[at : at + size])
 
@@ -191,37 +194,43 @@ def check_fields(connection: sqlite3.Connection, condition: Condition) -> None:
 def rows(connection: sqlite3.Connection, condition: Condition | None, ids: Sequence[str] | None) -> IntArray:
     """Live rows, sorted, that meet a filter and/or belong to these cases."""
     text, params = ("1", []) if condition is None else to_sql(condition)
-    base = f"SELECT i.row FROM images i JOIN cases c ON c.pk = i.case_pk WHERE {text}"  # noqa: S608 # see where_sql
+    alone = ids is None and (condition is None or all(field.space == "image" for field in fields(condition)))
+    tables = "images i" if alone else "images i JOIN cases c ON c.pk = i.case_pk"
+    base = f"SELECT i.row FROM {tables} WHERE {text}"  # noqa: S608 # see where_sql
+
+    def found(statement: str, values: Sequence[str | float]) -> IntArray:
+        return np.fromiter(chain.from_iterable(connection.execute(statement, values)), np.int64)
+
     if ids is None:
-        found = np.fromiter((r for (r,) in connection.execute(base, params)), np.int64)
-    else:
-        pieces = [
-            np.fromiter(
-                (r for (r,) in connection.execute(f"{base} AND c.id IN ({','.join('?' * len(p))})", [*params, *p])),
-                np.int64,
-            )
-            for p in _parts(list(dict.fromkeys(ids)))
-        ]
-        found = np.concatenate(pieces) if pieces else np.empty(0, np.int64)
-    return np.sort(found)
+        return np.sort(found(base, params))
+    parts = _parts(list(dict.fromkeys(ids)))
+    pieces = [found(f"{base} AND c.id IN ({','.join('?' * len(p))})", [*params, *p]) for p in parts]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
+
+
+def owners(connection: sqlite3.Connection, wanted: Sequence[int]) -> list[int]:
+    """Number of the case that each row belongs to, in order; rows that are gone are left out."""
+    found: dict[int, int] = {}
+    for part in _parts(wanted):
+        statement = f"SELECT row, case_pk FROM images WHERE row IN ({','.join('?' * len(part))})"  # noqa: S608 # marks
+        found.update(connection.execute(statement, part))
+    return [found[row] for row in wanted if row in found]
 
 
 def facts(connection: sqlite3.Connection, wanted: Sequence[int]) -> list[RowFacts]:
     """What belongs to these rows, in order; rows that are gone are left out."""
-    statement = (
-        "SELECT i.row, c.pk, c.id, i.n, c.patient, i.modality, i.path, c.record"
-        " FROM images i JOIN cases c ON c.pk = i.case_pk WHERE i.row = ?"
-    )
-    out: list[RowFacts] = []
-    for number in wanted:
-        found = connection.execute(statement, (int(number),)).fetchone()
-        if found is not None:
-            record = json.loads(found[7])
+    out: dict[int, RowFacts] = {}
+    for part in _parts([int(number) for number in wanted]):
+        statement = (
+            "SELECT i.row, c.pk, c.id, i.n, c.patient, i.modality, i.path, c.record"  # noqa: S608 # only marks are put in
+            f" FROM images i JOIN cases c ON c.pk = i.case_pk WHERE i.row IN ({','.join('?' * len(part))})"
+        )
+        for row, pk, id, n, patient, modality, path, text in connection.execute(statement, part):
+            record = json.loads(text)
             labels = {k: v.get("value") if isinstance(v, dict) else v for k, v in record.get("labels", {}).items()}
-            row, pk, id, n, patient, modality, path = found[:7]
             caption, attributes = caption_of(record), record.get("attributes", {})
-            out.append(RowFacts(row, pk, id, n, patient, modality, path, labels, attributes, caption))
-    return out
+            out[row] = RowFacts(row, pk, id, n, patient, modality, path, labels, attributes, caption)
+    return [out[int(row)] for row in wanted if int(row) in out]
 
 
 def text(

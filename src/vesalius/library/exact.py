@@ -1,4 +1,9 @@
-"""Exact nearest neighbours by inner product: one pass over memory-mapped segments, without a copy."""
+"""Exact nearest neighbours by inner product: one pass over memory-mapped segments, without a copy.
+
+Measured with OpenBLAS's AVX-512 and Haswell kernels, 100,000 x 384, one thread: the BLAS product of a matrix and a
+vector is bound by memory and takes half the time of a loop without BLAS; rows gathered into a block that stays in the
+second-level cache cost as much for each as rows in place, up to about half of them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,16 @@ import numpy.typing as npt
 
 from vesalius.library.results import FloatArray, IntArray
 
-#: Queries and gathered rows that are multiplied at a time, which bounds memory.
-QUERIES, GATHERED = 128, 32_768
-#: Queries up to which products are formed row by row.
-FEW = 4
-#: Below this share of a segment, rows are gathered; above it, all are multiplied and the others masked.
-SPARSE = 0.25
+#: Queries that are multiplied at a time, which bounds memory.
+QUERIES = 128
+#: Queries up to which each is multiplied alone.
+FEW = 3
+#: Rows gathered at a time: about 400 kB at 384 numbers a row.
+GATHERED = 256
+#: Below this share of a segment, rows are gathered; above it, all are multiplied and the wanted scores picked out.
+SPARSE = 0.45
+#: Scores of which the largest stands for all in the first sieve, and candidates that are held before they are sorted.
+GROUP, POOL = 64, 4_096
 
 
 def scan(
@@ -39,91 +48,118 @@ def scan(
     Returns:
         Rows and scores, each `(m, k)`, best first; row -1 and score -inf where there are fewer than `k`.
     """
-    m = len(queries)
-    rows = np.full((m, k), -1, np.int64)
-    scores = np.full((m, k), -np.inf, np.float32)
+    best = [_Best(k) for _ in range(len(queries))]
+    excluded = None if excluded is None or not len(excluded) else excluded
     for base, vectors in chunks:
-        for at, wanted in _pieces(base, len(vectors), start, allowed):
-            part = vectors if wanted is None else vectors[wanted - base]
-            here = np.arange(base, base + len(vectors)) if wanted is None else wanted
-            masked = _masked(here, at, base, allowed, excluded) if wanted is None else _inside(wanted, excluded)
-            for low in range(0, m, QUERIES):
-                block = slice(low, low + QUERIES)
-                found = _products(queries[block], part)
-                if masked is not None:
-                    found[:, masked] = -np.inf
-                rows[block], scores[block] = _merge(rows[block], scores[block], here, found, k)
+        low = max(start - base, 0)
+        if low >= len(vectors):
+            continue
+        part, base = vectors[low:] if low else vectors, base + low
+        out = wanted = None
+        if excluded is not None:
+            out = _within(excluded, base, len(part))
+        if allowed is not None:
+            wanted = _within(allowed, base, len(part))
+            wanted = wanted if out is None or not len(out) else wanted[~_in_sorted(wanted, out)]
+            if not len(wanted):
+                continue
+        for first in range(0, len(queries), QUERIES):
+            found = _products(queries[first : first + QUERIES], part, wanted)
+            if wanted is None and out is not None:
+                found[:, out] = -np.inf
+            for q, new in enumerate(found, start=first):
+                best[q].take(base, wanted, new)
+    rows, scores = np.empty((len(best), k), np.int64), np.empty((len(best), k), np.float32)
+    for q, kept in enumerate(best):
+        rows[q], scores[q] = kept.sorted()
     return rows, scores
 
 
-def _products(queries: FloatArray, part: FloatArray) -> FloatArray:
-    """`(m, n)` inner products; for few queries row by row, which streams memory twice as fast as BLAS's gemv."""
-    if len(queries) > FEW:
-        return queries @ part.T
-    out = np.empty((len(queries), len(part)), np.float32)
-    for query, line in zip(queries, out, strict=True):
-        np.einsum("ij,j->i", part, query, out=line)
+def _within(rows: IntArray, base: int, n: int) -> IntArray:
+    """Which of the sorted rows lie in a piece, counted from its first."""
+    low, high = np.searchsorted(rows, [base, base + n])
+    return rows[low:high] - base
+
+
+def shared(rows: IntArray, others: IntArray) -> int:
+    """How many rows two sorted lists have in common."""
+    return int(_in_sorted(others, rows).sum()) if len(rows) and len(others) else 0
+
+
+def _in_sorted(rows: IntArray, among: IntArray) -> npt.NDArray[np.bool_]:
+    """Which rows are among others; both are sorted, and `among` is not empty."""
+    place = np.searchsorted(among, rows)
+    found: npt.NDArray[np.bool_] = among[np.minimum(place, len(among) - 1)] == rows
+    return found
+
+
+def _products(queries: FloatArray, part: FloatArray, wanted: IntArray | None) -> FloatArray:
+    """`(m, n)` inner products with all rows, or with the wanted ones."""
+    if wanted is None or len(wanted) > SPARSE * len(part):
+        out = np.empty((len(queries), len(part)), np.float32)
+        _multiply(queries, part, out)
+        return out if wanted is None else out[:, wanted]
+    out = np.empty((len(queries), len(wanted)), np.float32)
+    held = np.empty((min(GATHERED, len(wanted)), part.shape[1]), np.float32)
+    for at in range(0, len(wanted), GATHERED):
+        rows = wanted[at : at + GATHERED]
+        # `clip` because numpy otherwise takes into a copy first; every row is known to be there.
+        np.take(part, rows, axis=0, out=held[: len(rows)], mode="clip")
+        _multiply(queries, held[: len(rows)], out[:, at : at + len(rows)])
     return out
 
 
-def _pieces(base: int, n: int, start: int, allowed: IntArray | None) -> Iterable[tuple[int, IntArray | None]]:
-    """(first wanted row, rows to gather or None for the whole segment)."""
-    if base + n <= start:
+def _multiply(queries: FloatArray, part: FloatArray, out: FloatArray) -> None:
+    if len(queries) > FEW:
+        np.matmul(queries, part.T, out=out)
         return
-    if allowed is None:
-        yield max(base, start), None
-        return
-    low, high = np.searchsorted(allowed, [max(base, start), base + n])
-    if high - low > SPARSE * n:
-        yield max(base, start), None
-        return
-    for at in range(low, high, GATHERED):
-        yield base, allowed[at : min(at + GATHERED, high)]
+    for query, line in zip(queries, out, strict=True):
+        np.dot(part, query, out=line)
 
 
-def _masked(
-    here: IntArray, at: int, base: int, allowed: IntArray | None, excluded: IntArray | None
-) -> npt.NDArray[np.bool_] | None:
-    """Columns of a whole segment that do not count; None when all do."""
-    bounds = [base, base + len(here)]
-    low, high = (0, 0) if excluded is None else np.searchsorted(excluded, bounds)
-    if at == base and allowed is None and low == high:
-        return None
-    mask = np.zeros(len(here), np.bool_)
-    if allowed is not None:
-        first, last = np.searchsorted(allowed, bounds)
-        mask[:] = True
-        mask[allowed[first:last] - base] = False
-    mask[: at - base] = True
-    if excluded is not None:
-        mask[excluded[low:high] - base] = True
-    return mask
+class _Best:
+    """The best rows of one query so far: everything that may be among them, put in order at the end."""
 
+    def __init__(self, k: int) -> None:
+        self.k, self.floor = k, -np.inf
+        self.rows: list[IntArray] = []
+        self.scores: list[FloatArray] = []
+        self.held = 0
 
-def _inside(here: IntArray, excluded: IntArray | None) -> npt.NDArray[np.bool_] | None:
-    """Which of the sorted rows `here` are excluded; None when none is."""
-    if excluded is None or len(excluded) == 0 or len(here) == 0:
-        return None
-    low, high = np.searchsorted(excluded, [here[0], here[-1] + 1])
-    return np.isin(here, excluded[low:high]) if high > low else None
+    def take(self, base: int, wanted: IntArray | None, new: FloatArray) -> None:
+        """Sieve a piece's scores; pieces come in row order."""
+        # The k-th largest of any part is a floor for all. By groups (every `groups`-th score belongs to one), the k-th
+        # largest of their maxima is reached by at least k scores.
+        k, groups = self.k, len(new) // GROUP
+        tops = new[: groups * GROUP].reshape(GROUP, groups).max(axis=0) if groups >= 4 * k else new.copy()
+        if len(tops) > k:
+            tops.partition(len(tops) - k)
+            self.floor = max(self.floor, float(tops[-k]))
+        above = new >= self.floor if self.floor > -np.inf else new > -np.inf
+        pick = above.nonzero()[0]
+        if not len(pick):
+            return
+        self.rows.append((pick if wanted is None else wanted[pick]) + base)
+        self.scores.append(new[pick])
+        self.held += len(pick)
+        if self.held > POOL + k:
+            rows, scores = self._best()
+            self.rows, self.scores, self.held = [rows], [scores], len(rows)
 
+    def _best(self) -> tuple[IntArray, FloatArray]:
+        if not self.rows:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        rows, scores = self.rows[0], self.scores[0]
+        if len(self.rows) > 1:
+            rows, scores = np.concatenate(self.rows), np.concatenate(self.scores)
+        order = (-scores).argsort(kind="stable")[: self.k]
+        return rows[order], scores[order]
 
-def _merge(
-    rows: IntArray, scores: FloatArray, here: IntArray, found: FloatArray, k: int
-) -> tuple[IntArray, FloatArray]:
-    """The best `k` of those so far and a segment's."""
-    out_rows, out_scores = rows.copy(), scores.copy()
-    for q in range(len(rows)):
-        new = found[q]
-        # Only what reaches the worst kept so far can enter; in the first segment nearly nothing is kept out by it.
-        if len(new) > k:
-            floor = max(float(scores[q, -1]), float(np.partition(new, len(new) - k)[len(new) - k]))
-            pick = np.flatnonzero(new >= floor)
-        else:
-            pick = np.arange(len(new))
-        all_rows = np.concatenate([rows[q], here[pick]])
-        all_scores = np.concatenate([scores[q], new[pick]])
-        order = np.lexsort((all_rows, -all_scores))[:k]
-        out_rows[q], out_scores[q] = all_rows[order], all_scores[order]
-    out_rows[np.isneginf(out_scores)] = -1
-    return out_rows, out_scores
+    def sorted(self) -> tuple[IntArray, FloatArray]:
+        """The best `k`, of equal scores the lower row first; row -1 and score -inf where there are fewer."""
+        rows, scores = self._best()
+        missing = self.k - len(rows)
+        if missing:
+            rows = np.concatenate([rows, np.full(missing, -1, np.int64)])
+            scores = np.concatenate([scores, np.full(missing, -np.inf, np.float32)])
+        return rows, scores

@@ -29,6 +29,8 @@ from vesalius.library.where import Condition
 
 #: Texts whose vectors are kept.
 MAX_QUERIES = 10_000
+#: Filters whose rows are kept until the library changes.
+FILTERS = 8
 #: How long an erasure waits for readers of other processes to let go of the log.
 BUSY_SECONDS = 10.0
 _OURS = {schema.FILE, schema.FILE + "-wal", schema.FILE + "-shm", lock.FILE, FOLDER, ivf_file.FOLDER}
@@ -60,7 +62,7 @@ class LocalStore:
                 )
             self._prepare_folder()
         self._lock = threading.RLock()
-        self._writing = False
+        self._writing, self._written = False, 0
         self.connection = schema.connect(folder, readonly=readonly)
         try:
             if not schema.check_file(self.connection, folder):
@@ -75,6 +77,8 @@ class LocalStore:
         self.files = SegmentFiles(folder, self._identity.dim)
         self._segments: dict[int, list[Segment]] = {}
         self._view: View | None = None
+        self._view_stamp: tuple[int, int] | None = None
+        self._filtered: dict[Condition, tuple[tuple[int, int], IntArray]] = {}
 
     def _prepare_folder(self) -> None:
         try:
@@ -120,10 +124,11 @@ class LocalStore:
             raise schema.sql_error(error, str(self.folder)) from error
 
     @contextlib.contextmanager
-    def transaction(self, kind: str = "") -> Iterator[sqlite3.Connection]:
-        """One transaction: a consistent reading, or with `IMMEDIATE` all-or-nothing writing."""
+    def transaction(self, kind: str = "", *, rows: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: a consistent reading, or with `IMMEDIATE` all-or-nothing writing (of `rows` or not)."""
         with self._lock, self._sql():
             self.connection.execute(f"BEGIN {kind}")
+            self._written += bool(kind) and rows
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -245,6 +250,7 @@ class LocalStore:
         """Give back the room of dead rows, in bounded memory; returns how many there were."""
         n = compact(self.files, self.transaction)
         self._segments.clear()
+        self._view_stamp = None
         with self._lock, self._sql():
             self.connection.execute("VACUUM")
         with self.transaction() as connection:
@@ -258,6 +264,21 @@ class LocalStore:
 
     def view(self) -> View:
         """The present state."""
+        with self._lock:
+            stamp = self._stamp()
+            if self._view is not None and self._view_stamp == stamp:
+                return self._view
+            view = self._view_now()
+            self._view_stamp = stamp
+            return view
+
+    def _stamp(self) -> tuple[int, int]:
+        """Changes whenever another connection (SQLite's own count) or this one has written."""
+        with self._sql():
+            (version,) = self.connection.execute("PRAGMA data_version").fetchone()
+        return int(version), self._written
+
+    def _view_now(self) -> View:
         with self.transaction() as connection:
             generation = self._generation(connection)
             segments = catalogue.segments(connection)
@@ -297,11 +318,24 @@ class LocalStore:
         return self.files.gather(self._of(view), rows)
 
     def rows(self, condition: Condition | None = None, *, ids: Sequence[str] | None = None) -> IntArray:
-        """Live rows, sorted, that meet a filter and/or belong to these cases."""
-        with self.transaction() as connection:
-            if condition is not None:
-                catalogue.check_fields(connection, condition)
-            return catalogue.rows(connection, condition, ids)
+        """Live rows, sorted, that meet a filter and/or belong to these cases; those of the last filters are kept."""
+        with self._lock:
+            stamp = self._stamp()
+            if condition is not None and ids is None:
+                known = self._filtered.get(condition)
+                if known is not None and known[0] == stamp:
+                    return known[1]
+            with self.transaction() as connection:
+                if condition is not None:
+                    catalogue.check_fields(connection, condition)
+                found = catalogue.rows(connection, condition, ids)
+            if condition is not None and ids is None:
+                found.setflags(write=False)
+                self._filtered.pop(condition, None)
+                self._filtered[condition] = stamp, found
+                while len(self._filtered) > FILTERS:
+                    del self._filtered[next(iter(self._filtered))]
+            return found
 
     def rows_of_patient(self, patient: str) -> IntArray:
         """Live rows of one patient, sorted."""
@@ -324,8 +358,7 @@ class LocalStore:
         with self.transaction() as connection:
             if self._generation(connection) != view.generation:
                 return None
-            found = (connection.execute("SELECT case_pk FROM images WHERE row = ?", (r,)).fetchone() for r in rows)
-            return [pk for row in found if row is not None for pk in row]
+            return catalogue.owners(connection, rows)
 
     def facts(self, view: View, rows: Sequence[int]) -> list[RowFacts] | None:
         """What belongs to these rows, in order; None when the view has become stale."""
@@ -401,7 +434,7 @@ class LocalStore:
         """Keep a text's vector; does nothing when the library cannot be written."""
         if self.readonly or self._writing:
             return
-        with contextlib.suppress(VesaliusError), self.transaction("IMMEDIATE") as connection:
+        with contextlib.suppress(VesaliusError), self.transaction("IMMEDIATE", rows=False) as connection:
             connection.execute("INSERT OR REPLACE INTO queries VALUES (?, ?)", (key, vector.astype("<f4").tobytes()))
             connection.execute(
                 "DELETE FROM queries WHERE rowid <= (SELECT max(rowid) FROM queries) - ?", (MAX_QUERIES,)

@@ -111,11 +111,12 @@ class Searcher:
             raise UsageError("this query has no vector", fix="use mode='text'")
         excluded = view.dead
         if request.patient:
-            excluded = np.union1d(excluded, self.store.rows_of_patient(request.patient))
+            own = self.store.rows_of_patient(request.patient)
+            excluded = np.union1d(excluded, own) if len(excluded) else own
         allowed = None if request.condition is None else self.store.rows(request.condition)
         if allowed is not None:
-            allowed = allowed[allowed < view.rows]
-            plan = dataclasses.replace(plan, candidates=len(np.setdiff1d(allowed, excluded)))
+            allowed = allowed[: np.searchsorted(allowed, view.rows)]
+            plan = dataclasses.replace(plan, candidates=len(allowed) - exact.shared(allowed, excluded))
         find, plan = self._method(request, view, plan, queries, allowed, excluded)
         width = min(2 * request.k + 8, max(view.rows, 1))
         while True:
@@ -188,6 +189,9 @@ class Searcher:
 
 def _joined(rows: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
     """The best `k` rows over several queries: a row counts by the query that it is nearest to."""
+    if len(rows) == 1:
+        found = np.searchsorted(-scores[0], np.inf)
+        return rows[0, :found], scores[0, :found]
     best: dict[int, float] = {}
     for row, score in zip(rows.ravel().tolist(), scores.ravel().tolist(), strict=True):
         if row >= 0:
