@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from tests.tolerance import FLOAT32
 from vesalius.audit.leakage import leakage, near_pairs, thumbnail
 from vesalius.cases import Case, Image
 from vesalius.errors import UsageError
@@ -67,7 +68,7 @@ def test_thumbnails_of_any_image() -> None:
     for shape in ((40, 30), (40, 30, 3), (5, 40, 30), (5, 40, 30, 3)):
         t = thumbnail(rng.integers(0, 255, shape).astype(np.int16))
         assert t is not None
-        assert np.linalg.norm(t) == pytest.approx(1, abs=1e-5)
+        assert np.linalg.norm(t) == pytest.approx(1, rel=FLOAT32)
     assert thumbnail(np.full((8, 8), 7)) is None
     a = smooth(4).astype(float)
-    assert float(thumbnail(a) @ thumbnail(3 * a + 50)) == pytest.approx(1, abs=1e-4)
+    assert float(thumbnail(a) @ thumbnail(3 * a + 50)) == pytest.approx(1, rel=FLOAT32)

@@ -36,8 +36,8 @@ def test_values_are_scikit_learns() -> None:
             "sensitivity": lambda m: recall_score(y[m], score[m] >= 0.5),
             "calibration": lambda m: float(np.mean(score[m]) - np.mean(y[m])),
         }[r.measure]
-        assert r.estimate.value == pytest.approx(want(inside), abs=1e-12)
-        assert r.gap.value == pytest.approx(want(inside) - want(~inside), abs=1e-12)
+        assert r.estimate.value == pytest.approx(want(inside))
+        assert r.gap.value == pytest.approx(want(inside) - want(~inside))
         assert r.n == inside.sum()
 
 
@@ -49,7 +49,7 @@ def test_values_are_fairlearns() -> None:
     )
     report = subgroups(y, score, {"sex": attributes["sex"]}, measures=("selection_rate",), resamples=100)
     for r in report.results:
-        assert r.estimate.value == pytest.approx(frame.by_group[r.values["sex"]], abs=1e-12)
+        assert r.estimate.value == pytest.approx(frame.by_group[r.values["sex"]])
 
 
 def test_intervals_are_those_of_a_plain_stratified_bootstrap() -> None:

@@ -145,8 +145,8 @@ def test_flips_and_scales_undo_themselves(box, sx, sy):
     assert (twice.y0, twice.y1, twice.z0) == (box.y0, box.y1, box.z0)
     scaled = box.scaled(sx, sy)
     assert scaled.area == pytest.approx(box.area * sx * sy, rel=1e-6, abs=1e-2)
-    assert scaled.centre.x == pytest.approx(box.centre.scaled(sx, sy).x, abs=1e-6)
-    assert scaled.scaled(1 / sx, 1 / sy).y1 == pytest.approx(box.y1, abs=1e-6)
+    assert scaled.centre.x == pytest.approx(box.centre.scaled(sx, sy).x, rel=1e-6, abs=1e-6)
+    assert scaled.scaled(1 / sx, 1 / sy).y1 == pytest.approx(box.y1, rel=1e-6, abs=1e-6)
     inside = box.clipped(100, 200)
     assert 0 <= inside.x0 <= inside.x1 <= 200
     assert 0 <= inside.y0 <= inside.y1 <= 100

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.library.fakes import FakeEmbedder, make_case, make_cases
+from tests.tolerance import close
 from vesalius.cases import Case, Image
 from vesalius.errors import BadInputError, ResourceError, UsageError
 from vesalius.library import Library, segments
@@ -304,7 +305,7 @@ def test_any_sequence_of_changes_equals_a_dictionary(tmp_path_factory, data):
                     (id, n) for id, c in truth.items() for n in range(len(c.images))
                 )
                 for id, n, v in zip(got.ids, got.images, got.vectors, strict=True):
-                    np.testing.assert_allclose(v, model.embed([truth[id].images[n]])[0], atol=1e-6)
+                    close(v, model.embed([truth[id].images[n]])[0])
     finally:
         segments.ROWS = rows
 

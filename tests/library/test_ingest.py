@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from tests.library.fakes import FakeEmbedder, make_case, make_cases
+from tests.tolerance import close
 from vesalius.cases import Case, CaseSet, Image, Label
 from vesalius.errors import BadInputError, UsageError, VesaliusError
 from vesalius.library import Library, Progress
@@ -36,7 +37,7 @@ def test_every_image_has_the_vector_that_the_model_gives_it(lib, model):
     for case in make_cases(40):
         for n, image in enumerate(case.images):
             vector = np.frombuffer(got[case.id, n, case.group], np.float32)
-            np.testing.assert_allclose(vector, model.embed([image])[0], atol=1e-6)
+            close(vector, model.embed([image])[0])
 
 
 def test_adding_again_skips_without_decoding_or_embedding(lib, model, tmp_path):
@@ -199,7 +200,7 @@ def test_batches_and_workers_do_not_change_the_result(tmp_path, lib, model, batc
         assert mine.keys() == theirs.keys()
         for key in mine:
             a, b = (np.frombuffer(x[key], np.float32) for x in (mine, theirs))
-            np.testing.assert_allclose(a, b, atol=1e-6)
+            close(a, b)
         assert [h.id for h in other.search("some words", k=10)] == [h.id for h in lib.search("some words", k=10)]
         assert other.check().ok
 

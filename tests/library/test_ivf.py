@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.library.fakes import FakeEmbedder, make_case
+from tests.tolerance import FLOAT32
 from vesalius.cases import Case, Image
 from vesalius.errors import MissingError, ResourceError, UsageError
 from vesalius.library import Library, ivf
@@ -72,7 +73,7 @@ def test_it_is_built_above_the_limit_and_finds_nearly_all(big):
     assert recall(big, method="exact") == 1.0
     assert big.check().problems == ()
     scores = {h.id: h.score for h in big.search("some question", k=50, method="exact")}
-    assert all(h.score == pytest.approx(scores[h.id], abs=1e-6) for h in hits if h.id in scores)
+    assert all(h.score == pytest.approx(scores[h.id], rel=FLOAT32) for h in hits if h.id in scores)
 
 
 def test_a_filter_makes_it_exact(big, model):

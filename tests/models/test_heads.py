@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from tests.tolerance import FLOAT32, close
 from vesalius.cases import Case, Image, Label
 from vesalius.errors import BadInputError, MissingError, UsageError, VesaliusError
 from vesalius.models.calibrators import Calibrator, fit_calibrator, probabilities
@@ -51,11 +52,11 @@ def test_separable_classes_are_learned(kind, classes):
     truth = y == 1
     # The figure reported is that of the held-out probabilities, by scikit-learn's count.
     measures = [m for m in head.evaluation.measures if m.name == "auroc" and m.about == "1"]
-    assert measures[0].value == pytest.approx(roc_auc_score(truth, head.held_out[:, 1]), abs=1e-12)
+    assert measures[0].value == pytest.approx(roc_auc_score(truth, head.held_out[:, 1]))
     assert measures[0].value > 0.95
     fresh, truth = separable(classes=classes, seed=1)
     p = head.predict_vectors(fresh)
-    assert np.allclose(p.sum(1), 1)
+    close(p.sum(1), 1)
     assert (p.argmax(1) == truth).mean() > 0.9
     assert head.classes == tuple(str(c) for c in range(classes))
 
@@ -164,7 +165,7 @@ def test_knn_votes_as_written():
         doubt = np.mean(weights)
         votes = [sum(w for w, i in zip(weights, near, strict=True) if y[i] == c) for c in range(3)]
         share = [(v + doubt / 3) / (sum(weights) + doubt) for v in votes]
-        assert np.allclose(np.exp(row), share)
+        close(np.exp(row), share)
 
 
 def test_prototypes_are_class_means():
@@ -172,7 +173,7 @@ def test_prototypes_are_class_means():
     probe = fit_probe("prototype", x.astype(float), y, [str(i) for i in range(len(y))], classes=3)
     for c in range(3):
         mean = x[y == c].astype(float).mean(0)
-        assert np.allclose(probe.scores(x)[:, c], 10 * x @ (mean / np.linalg.norm(mean)), atol=1e-5)
+        close(probe.scores(x)[:, c], 10 * x @ (mean / np.linalg.norm(mean)))
 
 
 def test_regression_finds_a_line():
@@ -204,7 +205,7 @@ def test_calibration_tames_overconfidence(kind, classes):
     shown = np.clip(fitted(loud[400:]), 1e-6, None)
     after = log_loss(y[400:], shown / shown.sum(1, keepdims=True))
     assert after < before
-    assert np.allclose(fitted(loud).sum(1), 1)
+    close(fitted(loud).sum(1), 1)
     if kind == "temperature":
         assert fitted.temperature == pytest.approx(6, rel=0.25)
         for scores in (loud, true, 0.1 * true):  # on its own data it never does worse than leaving scores alone
@@ -221,13 +222,13 @@ def test_isotonic_is_monotone():
     grid = np.stack([np.zeros(500), np.linspace(-9, 9, 500)], 1)
     p = fitted(grid)
     assert (np.diff(p[:, 1]) >= -1e-12).all()
-    assert np.allclose(p.sum(1), 1)
+    close(p.sum(1), 1)
     assert ((p >= 0) & (p <= 1)).all()
 
 
 def test_no_calibration_leaves_the_softmax():
     scores = np.asarray([[0.0, 1.0], [2.0, 2.0]])
-    assert np.allclose(fit_calibrator("none", scores, np.asarray([0, 1]))(scores), [[0.2689414, 0.7310586], [0.5, 0.5]])
+    close(fit_calibrator("none", scores, np.asarray([0, 1]))(scores), [[0.2689414, 0.7310586], [0.5, 0.5]])
 
 
 # --- refusals ---
@@ -322,7 +323,7 @@ def test_evidence_is_never_of_the_same_patient():
         assert not {e.id for e in found} & {f"c{j}" for j in range(30) if groups[j] == groups[i]}
         similarity = [e.similarity for e in found]
         assert similarity == sorted(similarity, reverse=True)
-        assert similarity[0] == pytest.approx(max(float(x[i] @ x[int(e.id[1:])]) for e in found), abs=1e-6)
+        assert similarity[0] == pytest.approx(max(float(x[i] @ x[int(e.id[1:])]) for e in found), rel=FLOAT32)
         assert all(e.value == str(y[int(e.id[1:])]) for e in found)
 
 
@@ -393,7 +394,7 @@ def test_fit_takes_cases_and_refuses_another_embedder():
     assert fit(cases, "effusion", model=toy, shots=4).evaluation.counts == {"0": 4, "1": 4}
     assert fit(cases, "age", model=toy).task == "regression"
     images = [c.images[0] for c in cases[:5]]
-    assert np.array_equal(head.predict_proba(images, toy), head.predict_vectors(toy.embed(images)))
+    close(head.predict_proba(images, toy), head.predict_vectors(toy.embed(images)))
     other = Toy()
     other.fingerprint = "e" * 64
     with pytest.raises(BadInputError, match="another model"):
@@ -425,7 +426,7 @@ def test_case_vectors_are_means_and_never_nan():
     v = unit(np.asarray([[1.0, 0], [0, 1], [1, 1]]))
     got = mean_by_case(["a", "b", "a"], v, ["b", "a"])
     want = v[0] + v[2]
-    assert np.allclose(got, [[0, 1], want / np.linalg.norm(want)])
+    close(got, [[0, 1], want / np.linalg.norm(want)])
     with pytest.raises(BadInputError, match="unusable"):
         mean_by_case(["a", "a"], np.asarray([[1, 0], [-1, 0]], np.float32), ["a"])
 
@@ -441,13 +442,13 @@ def test_zero_shot_asks_each_prompt_once_and_order_does_not_matter():
     x = unit(np.random.default_rng(0).normal(size=(9, 4)))
     p = made.predict_vectors(x)
     assert toy.asked == prompts
-    assert np.allclose(p.sum(1), 1)
+    close(p.sum(1), 1)
     # By hand: softmax of scale times cosine with the mean prompt of each class.
     mean = [toy.embed_text(made.prompts[label]).astype(float).mean(0) for label in labels]
     e = np.exp(10 * np.stack([x @ (m / np.linalg.norm(m)) for m in mean], 1))
-    assert np.allclose(p, e / e.sum(1, keepdims=True), atol=1e-6)
+    close(p, e / e.sum(1, keepdims=True))
     back = zero_shot(toy, labels[::-1], modality="DMS", body_part="skin").predict_vectors(x)
-    assert np.allclose(back[:, ::-1], p, atol=1e-12)
+    close(back[:, ::-1], p)
     own = zero_shot(toy, labels, prompts={"normal": ["nothing here"]})
     assert own.prompts["normal"] == ("nothing here",)
     for wrong in (["one"], ["a", "a"], []):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from tests.tolerance import REPEATED, close
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models.embedding import TowerEmbedder, text_key, unit
@@ -51,7 +52,7 @@ def test_views_of_every_kind(shape, dtype, kind, views, fit):
     scaled = ViewPreprocess(32, 24, fit=fit, mean=mean, std=std)(image)
     assert scaled.dtype == np.float32
     want = (plain / 255 - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))
-    assert np.allclose(scaled, want, atol=1e-5)
+    close(scaled, want)
 
 
 def test_squeeze_is_pillows_resize_and_alpha_is_dropped():
@@ -90,7 +91,7 @@ def test_crop_is_clips_own(size):
         40, 40, "crop", 48, "bicubic", mean=tuple(official.image_mean), std=tuple(official.image_std)
     )(Image(array=rgb))
     assert ours.shape == want.shape
-    assert np.abs(ours - want).max() < 1e-5
+    close(ours, want)
 
 
 @pytest.mark.parametrize(("short", "out"), [(16, 40), (33, 40)])
@@ -106,7 +107,7 @@ def test_crop_wider_than_the_picture_is_padded_as_clip_does(short, out):
     )
     want = np.asarray(official(Pillow.fromarray(rgb), return_tensors="np")["pixel_values"])
     ours = ViewPreprocess(out, out, "crop", short, "bicubic", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    assert np.abs(ours(Image(array=rgb)) - want).max() < 1e-5
+    close(ours(Image(array=rgb)), want)
 
 
 OTHER = {
@@ -186,11 +187,11 @@ def test_a_volumes_vector_is_the_mean_of_its_slices():
     whole = toy.embed([Image(array=volume, kind="3d")])[0]
     views = np.repeat(volume[:, None], 3, 1).reshape(5, -1) / 255 @ toy.weight.T
     mean = (views / np.linalg.norm(views, axis=1, keepdims=True)).mean(0)
-    assert np.allclose(whole, mean / np.linalg.norm(mean), atol=1e-6)
+    close(whole, mean / np.linalg.norm(mean))
     shuffled = toy.embed([Image(array=volume[[3, 1, 4, 0, 2]], kind="3d")])[0]
-    assert np.allclose(whole, shuffled, atol=1e-6)
+    close(whole, shuffled)
     one, picture = toy.embed([Image(array=volume[:1], kind="3d"), Image(array=volume[0])])
-    assert np.allclose(one, picture, atol=1e-6)
+    close(one, picture)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
@@ -201,8 +202,8 @@ def test_batches_do_not_mix_images(batch_size):
     assert max(toy.batches) <= batch_size
     assert sum(toy.batches) == 17
     alone = np.concatenate([Toy().embed([i]) for i in images])
-    assert np.allclose(together, alone, atol=1e-6)
-    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    close(together, alone)
+    close(np.linalg.norm(together, axis=1), 1)
     assert together.dtype == np.float32
     assert Toy().embed([]).shape == (0, 5)
 
@@ -212,9 +213,9 @@ def test_each_text_is_computed_once():
     a = toy.embed_text(["cat", "dog", "cat"])
     b = toy.embed_text(["dog", "horse"])
     assert toy.texts == ["cat", "dog", "horse"]
-    assert np.array_equal(a[0], a[2])
-    assert np.array_equal(a[1], b[0])
-    assert np.allclose(np.linalg.norm(a, axis=1), 1)
+    close(a[0], a[2], REPEATED)
+    close(a[1], b[0], REPEATED)
+    close(np.linalg.norm(a, axis=1), 1)
     assert toy.embed_text([]).shape == (0, 5)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.tolerance import TRAINED, close
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, ExitCode, MissingError, ResourceError, UsageError, VesaliusError
 from vesalius.models import load, pick_device, store
@@ -268,9 +269,9 @@ def test_minilm_is_sentence_transformers(tmp_path):
         "blood smear " * 200,  # cut at 128 tokens by both
     ]
     got = MiniLM()(texts)
-    assert np.abs(got - official.encode(texts, normalize_embeddings=True)).max() < 1e-4
-    assert np.abs(MiniLM()(texts, batch_size=1) - got).max() < 1e-5
-    assert np.allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
+    close(got, official.encode(texts, normalize_embeddings=True), TRAINED)
+    close(MiniLM()(texts, batch_size=1), got)
+    close(np.linalg.norm(got, axis=1), 1)
 
 
 def test_another_text_tower_is_refused():
@@ -302,9 +303,9 @@ def test_nano_embeds_everything_into_one_space(nano):
     x, t = nano.embed(images), nano.embed_text(["a chest x-ray", "a skin photograph", "no finding"])
     assert (x.shape, t.shape) == ((5, nano.dim), (3, nano.dim))
     assert (x.dtype, t.dtype) == (np.float32, np.float32)
-    assert np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5)
-    assert np.allclose(np.linalg.norm(t, axis=1), 1, atol=1e-5)
-    assert np.allclose(nano.embed(images[::-1])[::-1], x, atol=1e-5)
+    close(np.linalg.norm(x, axis=1), 1)
+    close(np.linalg.norm(t, axis=1), 1)
+    close(nano.embed(images[::-1])[::-1], x)
     assert np.abs(x @ x.T - np.eye(5)).max() < 0.99999  # different images, different vectors
     assert nano.scale > 1
     views = nano.preprocess(images[0])

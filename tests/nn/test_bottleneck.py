@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.errors import UsageError
 from vesalius.training.bottleneck import fit_sparse, open_bottleneck, train_bottleneck
 
@@ -23,11 +24,11 @@ def test_scores_are_standardised_on_the_training_set_only():
     x, t, _ = data()
     net = open_bottleneck(x[:80], t, 2)
     z = net.scores(x[:80])
-    torch.testing.assert_close(z.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
-    torch.testing.assert_close(z.std(0, correction=0), torch.ones(5), atol=1e-5, rtol=0)
+    close(z.mean(0), torch.zeros(5), scale=1)
+    close(z.std(0, correction=0), torch.ones(5))
     raw = (x @ t.T).numpy()
     expected = (raw[80:] - raw[:80].mean(0)) / raw[:80].std(0)
-    np.testing.assert_allclose(net.scores(x[80:]).numpy(), expected, atol=1e-4)
+    close(net.scores(x[80:]).numpy(), expected)
 
 
 def test_a_score_that_never_varies_says_nothing():
@@ -43,13 +44,13 @@ def test_largest_cell_counts():
     net = open_bottleneck(x, t, 2)
     cells = x[:12].view(3, 4, 12)
     expected = torch.stack([torch.stack([cells[i] @ t[k] for k in range(5)], 1).max(0).values for i in range(3)])
-    torch.testing.assert_close(net.raw(cells), expected)
+    close(net.raw(cells), expected)
 
 
 def test_training_moves_the_head_alone():
     x, t, y = data()
     net = train_bottleneck(x, y, t, 2, 400, 0)
-    torch.testing.assert_close(net.texts, t)
+    close(net.texts, t)
     assert [n for n, _ in net.named_parameters()] == ["head.weight", "head.bias"]
     assert (net(net.scores(x)).argmax(1).numpy() == y).mean() > 0.9
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image as Pillow
 
+from tests.tolerance import REPEATED, close
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, SameConv2d, from_published
 
 
@@ -33,7 +34,7 @@ def test_same_padding_by_brute_force(kernel, stride, shape):
                     y, z = r * stride + i - before[0], c * stride + j - before[1]
                     if 0 <= y < shape[0] and 0 <= z < shape[1]:
                         want = want + conv.weight[:, :, i, j] @ x[0, :, y, z]
-            assert torch.allclose(got[0, :, r, c], want, atol=1e-5)
+            close(got[0, :, r, c], want)
 
 
 @pytest.mark.parametrize("side", [64, 70])
@@ -50,8 +51,8 @@ def test_the_pyramid_halves_and_pools(side):
         assert stage.shape == (2, channels, size, size)
     size = math.ceil(size / 2)
     assert maps.tokens.shape == (2, FEATURES, size, size)
-    assert torch.allclose(pooled, maps.tokens.mean((2, 3)))
-    assert torch.equal(pooled, as_float)
+    close(pooled, maps.tokens.mean((2, 3)))
+    close(pooled, as_float, REPEATED)
 
 
 def test_dropping_paths_is_for_training_alone():
@@ -59,10 +60,10 @@ def test_dropping_paths_is_for_training_alone():
     pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         tower.eval()
-        assert torch.equal(tower(pixels), tower(pixels))
+        close(tower(pixels), tower(pixels), REPEATED)
         torch.manual_seed(0)
         tower.train()
-        assert not torch.equal(tower(pixels), tower(pixels))
+        assert not torch.allclose(tower(pixels), tower(pixels), rtol=0.01)
 
 
 @pytest.fixture(scope="module")

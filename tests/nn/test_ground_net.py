@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.errors import BadInputError
 from vesalius.nn.fusion import FusionTransformer
 from vesalius.nn.grounding import GroundNet
@@ -17,8 +18,8 @@ def test_positions_tell_all_cells_apart_and_know_rows_from_columns():
     apart = torch.cdist(p, p) + torch.eye(196) * 9
     assert apart.min() > 0.1
     grid = p.view(14, 14, 64)
-    torch.testing.assert_close(grid[3, :, :32], grid[3, :1, :32].expand(14, -1))  # a row shares its first half
-    torch.testing.assert_close(grid[:, 3, 32:], grid[:1, 3, 32:].expand(14, -1))
+    close(grid[3, :, :32], grid[3, :1, :32].expand(14, -1))  # a row shares its first half
+    close(grid[:, 3, 32:], grid[:1, 3, 32:].expand(14, -1))
     with pytest.raises(BadInputError, match="multiple of 4"):
         sine_2d(2, 2, 6)
 
@@ -28,7 +29,7 @@ def test_two_grids_agree_on_the_middle():
     assert torch.isfinite(wide).all()
     same = sine_2d(1, 1, 4)[0]
     # one cell: wavelength of two pictures, its middle is at a quarter of it
-    torch.testing.assert_close(same, torch.tensor([1.0, 0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
+    close(same, torch.tensor([1.0, 0.0, 1.0, 0.0]))
 
 
 def test_fusion_shows_the_last_attention_and_equals_itself_without_padding():
@@ -40,8 +41,8 @@ def test_fusion_shows_the_last_attention_and_equals_itself_without_padding():
     with torch.no_grad():
         hidden, attention = net(x, real)
         short, _ = net(x[:, :4], real[:, :4])
-    torch.testing.assert_close(hidden[:, :4], short, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(attention.sum(2), torch.ones(2, 6))
+    close(hidden[:, :4], short)
+    close(attention.sum(2), torch.ones(2, 6))
     assert (attention[:, :, 4:] == 0).all()
 
 
@@ -52,7 +53,7 @@ def test_shown_attention_is_the_one_that_is_used():
     with torch.no_grad():
         shown, _ = net.layers[0](x, real, True)
         fused, none = net.layers[0](x, real, False)
-    torch.testing.assert_close(shown, fused, rtol=1e-4, atol=1e-5)
+    close(shown, fused)
     assert none is None
 
 
@@ -68,11 +69,11 @@ def test_net_reads_words_and_ignores_padding():
         said = net(fine, coarse, words.flip(2), real)
     assert out.box.shape == (2, 4)
     assert bool(((out.box > 0) & (out.box < 1)).all())
-    torch.testing.assert_close(out.box, other.box)
-    torch.testing.assert_close(out.box[1:], alone.box, rtol=1e-4, atol=1e-5)
+    close(out.box, other.box)
+    close(out.box[1:], alone.box)
     assert (out.there - said.there).abs().max() > 1e-4
     assert out.heat.shape == (2, 16)
-    torch.testing.assert_close(out.heat.sum(1), torch.ones(2))
+    close(out.heat.sum(1), torch.ones(2))
 
 
 def test_box_starts_where_the_readout_looks():
@@ -85,5 +86,5 @@ def test_box_starts_where_the_readout_looks():
         words = torch.randn(1, 3, 8)
         out = net(torch.randn(1, 4, 4, 4) * 5, torch.randn(1, 6, 2, 2), words, torch.ones(1, 3, dtype=torch.bool))
     heat, at = out.heat.view(4, 4), (torch.arange(4) + 0.5) / 4
-    torch.testing.assert_close(out.box[0, 0], (heat.sum(0) * at).sum(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(out.box[0, 1], (heat.sum(1) * at).sum(), rtol=1e-4, atol=1e-5)
+    close(out.box[0, 0], (heat.sum(0) * at).sum())
+    close(out.box[0, 1], (heat.sum(1) * at).sum())

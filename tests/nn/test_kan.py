@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.tolerance import close
 from vesalius.nn.kan import ChannelKAN, ChannelMLP, FasterKAN
 
 
@@ -25,7 +26,7 @@ def test_a_layer_is_bumps_times_a_matrix():
                 want[:, o] += weight * torch.tensor(
                     [1 - math.tanh((float(v) - knot) / 0.33) ** 2 for v in normed[:, i]]
                 )
-    torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=1e-5)
+    close(layer(x), want)
 
 
 def test_the_knots_are_no_weights_but_are_saved():
@@ -48,4 +49,4 @@ def test_each_place_is_read_on_its_own_along_the_channels(feed):
     x = torch.randn(2, 4, 3, 5)
     out = net(x)
     assert out.shape == x.shape
-    torch.testing.assert_close(out[1, :, 2, 3], net.layers(x[1, :, 2, 3]), rtol=1e-4, atol=1e-5)
+    close(out[1, :, 2, 3], net.layers(x[1, :, 2, 3]))

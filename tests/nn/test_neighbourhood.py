@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.nn import neighbourhood
 from vesalius.nn.neighbourhood import NeighbourhoodAttention, neighbours, widest
 
@@ -73,7 +74,7 @@ def test_attention_by_brute_force(shape, window, dilation, path, monkeypatch):
     torch.nn.init.normal_(net.bias)
     x = torch.randn(2, *shape, 8)
     with torch.no_grad():
-        torch.testing.assert_close(net(x, dilation), brute(net, x, dilation), rtol=0, atol=1e-5)
+        close(net(x, dilation), brute(net, x, dilation))
 
 
 def test_both_ways_have_the_same_gradients(monkeypatch):
@@ -87,7 +88,7 @@ def test_both_ways_have_the_same_gradients(monkeypatch):
         net(x, 2).square().sum().backward()
         found.append({n: p.grad.clone() for n, p in net.named_parameters()})
     for name, gradient in found[0].items():
-        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-5)
+        close(gradient, found[1][name])
     assert found[0]["bias"].abs().max() > 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.nn.coattention import CoAttention
 from vesalius.nn.prompt_pool import PromptPool, masked_mean
 from vesalius.nn.unified_pair import UnifiedPair
@@ -43,7 +44,7 @@ def test_a_static_pool_gives_all_the_same():
 
 def test_mean_counts_real_tokens_only():
     tokens, real = torch.randn(2, 4, 3), torch.tensor([[True, True, False, False], [False] * 4])
-    torch.testing.assert_close(masked_mean(tokens, real), torch.stack([tokens[0, :2].mean(0), torch.zeros(3)]))
+    close(masked_mean(tokens, real), torch.stack([tokens[0, :2].mean(0), torch.zeros(3)]))
 
 
 def test_streams_read_the_other_one_as_it_was_a_layer_before():
@@ -53,8 +54,8 @@ def test_streams_read_the_other_one_as_it_was_a_layer_before():
     ra, rb = torch.ones(2, 3, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool)
     x, y = stack(a, ra, b, rb)
     a1, b1 = stack.first[0](a, ra, b, rb), stack.second[0](b, rb, a, ra)
-    torch.testing.assert_close(x, stack.norms[0](stack.first[1](a1, ra, b1, rb)))
-    torch.testing.assert_close(y, stack.norms[1](stack.second[1](b1, rb, a1, ra)))
+    close(x, stack.norms[0](stack.first[1](a1, ra, b1, rb)))
+    close(y, stack.norms[1](stack.second[1](b1, rb, a1, ra)))
 
 
 @pytest.mark.parametrize("which", ["image", "text", "pair"])
@@ -66,11 +67,11 @@ def test_padding_is_not_read(which):
     image = None if which == "text" else cells
     given = (None, None, None) if which == "image" else (words, other, real)
     with torch.no_grad():
-        torch.testing.assert_close(model(image, given[0], given[2]), model(image, given[1], given[2]))
+        close(model(image, given[0], given[2]), model(image, given[1], given[2]))
         # and a batch of one, cut at its own length, is the same as in the batch
         if which != "image":
             one = model(None if image is None else image[:1], words[:1, :4], real[:1, :4])
-            torch.testing.assert_close(one, model(image, words, real)[:1], atol=1e-5, rtol=1e-4)
+            close(one, model(image, words, real)[:1])
 
 
 def test_a_missing_side_is_stood_in_by_what_the_other_chooses():
@@ -82,7 +83,7 @@ def test_a_missing_side_is_stood_in_by_what_the_other_chooses():
         assert len({tuple(row) for row in chosen.tolist()}) > 1
         before = model(cells)
         model.pools["text"].rows[[r for r in range(20) if r not in set(chosen.flatten().tolist())]] += 1e-4
-        torch.testing.assert_close(model(cells), before)  # rows that nobody chose say nothing
+        close(model(cells), before)  # rows that nobody chose say nothing
     with pytest.raises(ValueError, match="an image, or a text"):
         model(None, words, None)
     assert model(cells, words, real).shape == (3, 32)

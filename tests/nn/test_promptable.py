@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.nn.efficientnet import FEATURES, Pyramid
 from vesalius.nn.promptable import (
     BOTTOM_RIGHT,
@@ -50,8 +51,8 @@ def test_padding_says_nothing(head):
     beside = head(
         features, _prompts([[(0.3, 0.4, INSIDE)], [(0.1, 0.1, INSIDE), (0.9, 0.9, OUTSIDE), (0.5, 0.5, INSIDE)]])
     )
-    torch.testing.assert_close(alone.logits[0], beside.logits[0], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(alone.overlap[0], beside.overlap[0], atol=1e-5, rtol=1e-4)
+    close(alone.logits[0], beside.logits[0])
+    close(alone.overlap[0], beside.overlap[0])
 
 
 @torch.inference_mode()
@@ -84,7 +85,7 @@ def test_prompts_are_drawn_where_they_are():
 def test_places_differ_by_axis():
     position = FourierPosition(16)
     grid = position.grid(3, 5)
-    torch.testing.assert_close(grid[1 * 5 + 4], position(torch.tensor([0.9, 0.5])))
+    close(grid[1 * 5 + 4], position(torch.tensor([0.9, 0.5])))
 
 
 def test_one_click_takes_the_best_of_three_and_more_takes_the_first():

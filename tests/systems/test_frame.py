@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.tolerance import FLOAT32
 from vesalius.errors import BadInputError, MissingError
 from vesalius.systems import catalogue, find, open_system
 from vesalius.systems.frame.catalogue import MODULES
@@ -107,7 +108,7 @@ def test_scores_that_do_not_pair_are_refused():
 def test_a_share_that_is_always_right_still_has_a_width():
     made = share_above("s", "x", np.ones(40), 0.9, seed=0, groups=[str(i // 4) for i in range(40)])
     # Wilson with ten patients, all right: n / (n + z^2).
-    assert made.low == pytest.approx(10 / (10 + 1.959964**2) - 0.9, abs=1e-6)
+    assert made.low == pytest.approx(10 / (10 + 1.959964**2) - 0.9, rel=FLOAT32)
     assert made.high == pytest.approx(0.1)
     assert made.n == 40
     assert not made.holds

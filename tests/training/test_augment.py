@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tolerance import REPEATED, close
 from vesalius.training.augment import FREE, MIRROR, Augmentation, augment
 
 SIDE = 64
@@ -76,8 +77,8 @@ def test_the_rng_decides_everything():
     kinds = ["DX", "US", "SM", "DMS", "GM", "MR"]
     a, b = (augment(x, kinds, 48, np.random.default_rng(3)) for _ in range(2))
     torch.manual_seed(5)
-    assert torch.equal(a, b)
-    assert not torch.equal(a, augment(x, kinds, 48, np.random.default_rng(4)))
+    close(a, b, REPEATED)
+    assert not torch.allclose(a, augment(x, kinds, 48, np.random.default_rng(4)), rtol=0.01)
     assert a.shape == (6, 3, 48, 48)
     assert a.dtype == torch.float32
     assert torch.isfinite(a).all()
@@ -90,7 +91,7 @@ def test_grey_pictures_stay_grey():
     rng = np.random.default_rng(0)
     grey = np.repeat(rng.integers(0, 256, (8, 1, SIDE, SIDE), dtype=np.uint8), 3, 1)
     out = augment(grey, ["DX", "US"] * 4, SIDE, np.random.default_rng(1), Augmentation(erase=0))
-    assert torch.allclose(out[:, 0], out[:, 1])
-    assert torch.allclose(out[:, 0], out[:, 2])
+    close(out[:, 0], out[:, 1])
+    close(out[:, 0], out[:, 2])
     tinted = augment(grey, ["SM"] * 8, SIDE, np.random.default_rng(1), Augmentation(erase=0))
     assert not torch.allclose(tinted[:, 0], tinted[:, 1])

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.tolerance import FLOAT32, REPEATED, TRAINED, close
 from vesalius.errors import BadInputError
 from vesalius.training.loop import Plan, train_loop
 
@@ -56,8 +57,8 @@ def test_equals_a_bare_loop():
         nn.utils.clip_grad_norm_(bare.parameters(), 0.5)
         optimiser.step()
         losses.append(float(loss.detach()))
-    torch.testing.assert_close(weights(ours), weights(bare), rtol=0, atol=1e-7)
-    assert history.losses["mse"] == pytest.approx(losses, abs=1e-6)
+    close(weights(ours), weights(bare), TRAINED)
+    assert history.losses["mse"] == pytest.approx(losses, rel=TRAINED)
     assert not ours.training
 
 
@@ -79,7 +80,7 @@ def test_accumulated_halves_equal_the_whole_batch():
     a, b = net(), net()
     train_loop(a, halves(a), Plan(steps=10, accumulate=2))
     train_loop(b, whole(b), Plan(steps=10))
-    torch.testing.assert_close(weights(a), weights(b), rtol=0, atol=1e-6)
+    close(weights(a), weights(b), TRAINED)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -105,7 +106,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, average):
     said: list[str] = []
     train_loop(second, step_of(second), plan, work=tmp_path, resume=True, say=said.append)
     assert said[0] == "going on from step 10"
-    assert torch.equal(weights(second), weights(whole))
+    close(weights(second), weights(whole), REPEATED)
 
 
 def test_early_stop_survives_a_kill_and_keeps_the_best(tmp_path):
@@ -140,7 +141,7 @@ def test_early_stop_survives_a_kill_and_keeps_the_best(tmp_path):
     second = net()
     history, _ = run(second, scores[3:], work=tmp_path, resume=True)
     assert history.step == 8
-    assert torch.equal(weights(second), weights(whole))
+    close(weights(second), weights(whole), REPEATED)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 21}, {"learning_rate": 2e-3}])
@@ -207,7 +208,7 @@ def test_the_mean_of_the_weights_by_hand():
     for k, w in enumerate(after):
         decay = min(0.9, (k + 1) / (k + 10))
         mean = decay * mean + (1 - decay) * w
-    assert float(model.weight.detach()) == pytest.approx(mean, abs=1e-6)
+    assert float(model.weight.detach()) == pytest.approx(mean, rel=FLOAT32)
 
 
 def test_time_runs_out():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tolerance import REPEATED, TRAINED, close
 from vesalius.cases import Box, Case, Image, Label, Region, Source
 from vesalius.training.nano.sentences import build, case_view, facts_of
 
@@ -177,12 +178,13 @@ def test_a_resumed_run_repeats_the_losses(recipe, tmp_path):
     resumed = _trainer(recipe)
     assert not resumed.resume(tmp_path / "nothing")
     first = resumed.train_step()
-    assert first == losses[0]  # the seed alone decides the start
+    assert first == pytest.approx(losses[0], rel=REPEATED)  # the seed alone decides the start
     assert resumed.resume(tmp_path / "work")
     assert resumed.step == 2
-    assert [resumed.train_step() for _ in range(2)] == losses[2:]
-    for (name, a), (_, b) in zip(whole.mean.state_dict().items(), resumed.mean.state_dict().items(), strict=True):
-        assert torch.equal(a, b), name
+    for row in losses[2:]:
+        assert resumed.train_step() == pytest.approx(row, rel=TRAINED)
+    for a, b in zip(whole.mean.state_dict().values(), resumed.mean.state_dict().values(), strict=True):
+        close(b, a, TRAINED)
 
 
 def test_held_out_patients_are_never_trained_on(recipe):
@@ -218,4 +220,4 @@ def test_a_written_model_loads_and_embeds(recipe, tmp_path):
     views = model.preprocess(CASES[0].images[0])
     with torch.inference_mode():
         want = net.image(torch.from_numpy(views)).numpy()
-    assert np.allclose(model.embed([CASES[0].images[0]]), want, atol=1e-5)
+    close(model.embed([CASES[0].images[0]]), want)

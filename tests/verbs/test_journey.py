@@ -108,7 +108,7 @@ def test_fit_on_a_library_gives_the_same_head_as_on_its_cases(run_json, library,
     for key in ("classes", "fingerprint", "kind"):
         assert direct["result"][key] == stored["result"][key]
     a, b = (r["result"]["evaluation"]["measures"][0]["value"] for r in (direct, stored))
-    assert a == pytest.approx(b, abs=1e-9)
+    assert a == pytest.approx(b)
 
 
 def test_zero_shot(run_json, pictures) -> None:

@@ -27,8 +27,8 @@ def scored(draw, min_size=2, max_size=60):
 @given(scored())
 def test_areas_and_curves_equal_scikit_learn(case):
     y, s = case
-    assert classification.auroc(y, s) == pytest.approx(sk.roc_auc_score(y, s), abs=1e-12)
-    assert classification.auprc(y, s) == pytest.approx(sk.average_precision_score(y, s), abs=1e-12)
+    assert classification.auroc(y, s) == pytest.approx(sk.roc_auc_score(y, s))
+    assert classification.auprc(y, s) == pytest.approx(sk.average_precision_score(y, s))
     fpr, tpr, thr = sk.roc_curve(y, s, drop_intermediate=False)
     ours = classification.roc_curve(y, s)
     np.testing.assert_allclose(ours.fpr, fpr)
@@ -44,9 +44,9 @@ def test_areas_and_curves_equal_scikit_learn(case):
 def test_auroc_is_the_pairwise_probability_and_monotone_invariant(case):
     y, s = case
     diff = s[y == 1][:, None] - s[y == 0][None, :]
-    assert classification.auroc(y, s) == pytest.approx(np.mean((diff > 0) + 0.5 * (diff == 0)), abs=1e-12)
+    assert classification.auroc(y, s) == pytest.approx(np.mean((diff > 0) + 0.5 * (diff == 0)))
     assert classification.auroc(y, np.unique(s, return_inverse=True)[1] ** 3) == classification.auroc(y, s)
-    assert classification.auroc(y, -s) == pytest.approx(1 - classification.auroc(y, s), abs=1e-12)
+    assert classification.auroc(y, -s) == pytest.approx(1 - classification.auroc(y, s))
 
 
 @given(scored(), st.integers(0, 2**32 - 1))
@@ -54,7 +54,7 @@ def test_weighted_areas_equal_scikit_learn_and_repetition(case, seed):
     y, s = case
     w = np.random.default_rng(seed).integers(0, 4, len(y))
     w[0] = w[-1] = 1
-    assert classification.auroc(y, s, w) == pytest.approx(sk.roc_auc_score(y, s, sample_weight=w), abs=1e-12)
+    assert classification.auroc(y, s, w) == pytest.approx(sk.roc_auc_score(y, s, sample_weight=w))
     assert classification.auroc(y, s, w) == pytest.approx(classification.auroc(np.repeat(y, w), np.repeat(s, w)))
     assert classification.auprc(y, s, w) == pytest.approx(classification.auprc(np.repeat(y, w), np.repeat(s, w)))
 
@@ -64,18 +64,18 @@ def test_class_metrics_equal_scikit_learn(seed, k, n):
     rng = np.random.default_rng(seed)
     y, p, w = rng.integers(0, k, n), rng.integers(0, k, n), rng.random(n) + 0.1
     assert classification.accuracy(y, p, w) == pytest.approx(sk.accuracy_score(y, p, sample_weight=w))
-    assert classification.mcc(y, p) == pytest.approx(sk.matthews_corrcoef(y, p), abs=1e-12)
+    assert classification.mcc(y, p) == pytest.approx(sk.matthews_corrcoef(y, p))
     recall = sk.recall_score(y, p, labels=np.unique(y), average="macro", zero_division=0)
     assert classification.balanced_accuracy(y, p) == pytest.approx(recall)
     for average in ("macro", "micro", "weighted"):
-        assert classification.f1(y, p, average) == pytest.approx(sk.f1_score(y, p, average=average), abs=1e-12)
+        assert classification.f1(y, p, average) == pytest.approx(sk.f1_score(y, p, average=average))
     b, q = (y > 0).astype(int), (p > 0).astype(int)
     assert classification.f1(b, q) == pytest.approx(sk.f1_score(b, q, zero_division=0))
     if len(np.unique(np.concatenate([y, p]))) > 1:
         for weights in (None, "linear", "quadratic"):
             expected = sk.cohen_kappa_score(y, p, weights=weights)
             if np.isfinite(expected):
-                assert classification.kappa(y, p, weights) == pytest.approx(expected, abs=1e-12)
+                assert classification.kappa(y, p, weights) == pytest.approx(expected)
 
 
 def test_strings_are_classes_and_absent_grades_keep_their_distance():
@@ -163,7 +163,7 @@ def test_calibration_measures(case):
             total += rows.mean() * abs(y[rows].mean() - p[rows].mean())
     edges_hit = np.isin(np.round(p * 15, 9), np.arange(1, 15)).any()
     if not edges_hit:
-        assert calibration.ece(y, p) == pytest.approx(total, abs=1e-9)
+        assert calibration.ece(y, p) == pytest.approx(total)
     assert calibration.mce(y, p) >= calibration.ece(y, p) - 1e-12
     curve = calibration.reliability_curve(y, p, 7, "mass")
     assert curve.count.sum() == len(y)
@@ -178,9 +178,9 @@ def test_calibration_error_against_torchmetrics_and_by_hand():
     p = rng.random(500)
     y = (rng.random(500) < p**1.5).astype(int)
     peer = float(binary_calibration_error(torch.tensor(p), torch.tensor(y), n_bins=15, norm="l1"))
-    assert calibration.ece(y, p) == pytest.approx(peer, abs=1e-6)
+    assert calibration.ece(y, p) == pytest.approx(peer, rel=1e-6, abs=1e-6)
     peer = float(binary_calibration_error(torch.tensor(p), torch.tensor(y), n_bins=15, norm="max"))
-    assert calibration.mce(y, p) == pytest.approx(peer, abs=1e-6)
+    assert calibration.mce(y, p) == pytest.approx(peer, rel=1e-6, abs=1e-6)
     # Two bins of equal mass: (0.1, 0.2) one positive of two, (0.8, 0.9) both positive.
     assert calibration.ace([0, 1, 1, 1], [0.1, 0.2, 0.8, 0.9], bins=2) == pytest.approx((0.35 + 0.15) / 2)
 
@@ -229,7 +229,7 @@ def test_regression_against_scikit_learn_and_bland_altman_by_hand():
     ba = regression.bland_altman([1, 2, 3, 4], [2, 2, 4, 6])  # differences 1, 0, 1, 2
     assert (ba.bias.value, ba.sd) == (pytest.approx(1.0), pytest.approx(np.sqrt(2 / 3)))
     assert ba.upper.value == pytest.approx(1 + 1.96 * np.sqrt(2 / 3))
-    assert ba.bias.high == pytest.approx(1 + 3.182446 * np.sqrt(2 / 3) / 2, abs=1e-5)
+    assert ba.bias.high == pytest.approx(1 + 3.182446 * np.sqrt(2 / 3) / 2, rel=1e-5, abs=1e-5)
     with pytest.raises(BadInputError):
         regression.r2([3, 3], [1, 2])
     with pytest.raises(BadInputError):

@@ -303,7 +303,7 @@ def test_panoptic_quality_equals_torchmetrics(seed):
         return torch.tensor(np.stack([(labels > 0).astype(int), labels], axis=-1))[None]
 
     peer = panoptic_quality(pairs(found), pairs(true), things={1}, stuffs={0}, return_per_class=True)
-    assert instances.panoptic_quality(found, true) == pytest.approx(float(peer.ravel()[0]), abs=1e-6)
+    assert instances.panoptic_quality(found, true) == pytest.approx(float(peer.ravel()[0]), rel=1e-6, abs=1e-6)
 
 
 def test_unusable_instance_maps_are_errors():

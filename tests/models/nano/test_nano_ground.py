@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.tolerance import FLOAT32
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
@@ -60,7 +61,7 @@ def test_nano_grounds_once_its_folder_has_a_head(folder, tmp_path):
     assert 0 <= box.y0 <= box.y1 <= 120
     assert 0 <= first.scores[0] <= 1
     assert first.heat.shape == (14, 14)
-    assert first.heat.sum() == pytest.approx(1, abs=1e-4)
+    assert first.heat.sum() == pytest.approx(1, rel=FLOAT32)
     assert model.ground(image, []) == []
     alone = model.ground(image, ["heart"])[0]
     np.testing.assert_allclose(alone.boxes[0].x0, second.boxes[0].x0, atol=0.05)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.tolerance import close
 from vesalius.losses.prompting import consistency, distillation, select_prompts, selected_mean
 from vesalius.systems import open_system
 from vesalius.systems.frame.inputs import frozen
@@ -21,7 +22,7 @@ def test_untrained_context_says_what_its_words_say():
     with torch.no_grad():
         ours = net(["melanoma", "benign skin lesion"]).numpy()
     written = nano.embed_text(["a photo of a melanoma.", "a photo of a benign skin lesion."])
-    np.testing.assert_allclose(ours, written, atol=2e-5)
+    close(ours, written)
 
 
 def test_only_the_context_is_trained():
@@ -62,7 +63,7 @@ def test_consistency_is_between_unit_vectors():
     a, b = torch.randn(2, 6), torch.randn(2, 6)
     assert consistency(3 * a, b) == pytest.approx(float(consistency(a, 5 * b)))
     expected = ((F.normalize(a, dim=1) - F.normalize(b, dim=1)) ** 2).sum() / 12
-    torch.testing.assert_close(consistency(a, b), expected)
+    close(consistency(a, b), expected)
     assert selected_mean(b[:, None], torch.tensor([True])).norm(dim=1).tolist() == pytest.approx([1, 1])
 
 
@@ -70,7 +71,7 @@ def test_distillation_against_the_definition():
     student, teacher = torch.randn(4, 3), torch.randn(4, 3, requires_grad=True)
     p, q = teacher.softmax(1), student.softmax(1)
     expected = (p * (p / q).log()).sum() / 12
-    torch.testing.assert_close(distillation(student, teacher), expected.detach(), rtol=1e-4, atol=1e-6)
+    close(distillation(student, teacher), expected.detach())
     assert not distillation(student, teacher).requires_grad
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.cases import Case
 from vesalius.errors import BadInputError
 from vesalius.losses.contrastive import multi_positive
@@ -29,7 +30,7 @@ def gradient(targets, same_wording):
 
 
 def test_with_one_wording_a_class_unicl_is_clip():
-    torch.testing.assert_close(gradient("unicl", True), gradient("clip", True), rtol=1e-4, atol=1e-6)
+    close(gradient("unicl", True), gradient("clip", True))
 
 
 def test_with_several_wordings_it_is_not():
@@ -44,7 +45,7 @@ def test_targets_are_shared_evenly_among_positives():
     columns = torch.log_softmax(logits, 0)
     share = same / same.sum(1, keepdim=True)
     expected = -((share * rows).sum(1).mean() + (share * columns).sum(0).mean()) / 2
-    torch.testing.assert_close(multi_positive(logits, same), expected)
+    close(multi_positive(logits, same), expected)
 
 
 def test_no_true_sentence_is_an_error():
@@ -66,7 +67,7 @@ def test_the_model_is_an_embedder_and_refuses_another_base():
     model = system.train([c.replace(labels={"class": "ab"[i % 2]}) for i, c in enumerate(cases)], Job(steps=2))
     assert isinstance(model, TowerEmbedder)
     vectors = model.embed([c.images[0] for c in cases])
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    close(np.linalg.norm(vectors, axis=1), 1)
     assert model.embed_text(["chest x-ray"]).shape == (1, model.dim)
     assert model.fingerprint != model.base.fingerprint
     with pytest.raises(BadInputError, match="another embedder"):

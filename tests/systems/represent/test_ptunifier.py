@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tolerance import close
 from vesalius.cases import Image
 from vesalius.errors import BadInputError
 from vesalius.nn.unified_pair import UnifiedPair
@@ -82,7 +83,7 @@ def test_verbs_take_it_as_an_embedder(trained):
     v, t = model.embed(images), model.embed_text(["Pleural effusion.", "No abnormality."])
     assert v.shape == (3, 64)
     assert t.shape == (2, 64)
-    np.testing.assert_allclose(np.linalg.norm(np.concatenate([v, t]), axis=1), 1, atol=1e-5)
+    close(np.linalg.norm(np.concatenate([v, t]), axis=1), 1)
     volume = Image(array=np.stack([images[0].pixels()] * 3), modality="CT", kind="3d")
     assert model.embed([volume]).shape == (1, 64)
     assert len(model.fingerprint) == 64
@@ -93,7 +94,7 @@ def test_closed_questions_have_shares_that_do_not_depend_on_order(trained):
     said = ["pleural effusion", "no abnormality", "a pneumothorax on the left, large, with a shift"]
     p = model.answer(cases[0].images[0], said)
     assert p.sum() == pytest.approx(1)
-    np.testing.assert_allclose(model.answer(cases[0].images[0], said[::-1])[::-1], p, atol=1e-5)
+    close(model.answer(cases[0].images[0], said[::-1])[::-1], p)
 
 
 def test_a_report_is_what_is_said_else_the_class():
