@@ -57,7 +57,7 @@ def _read_pixels(image: Image) -> Any:
 
 
 def _open_system_model(folder: Path, device: str) -> Any:
-    return importlib.import_module("vesalius.systems.frame.recipe").load_model(folder, device)
+    return importlib.import_module("vesalius.systems.frame.model").load_model(folder, device)
 
 
 _late.set_image_reader(_read_pixels)

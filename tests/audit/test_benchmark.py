@@ -16,7 +16,8 @@ from vesalius.models.heads import HeadClassifier
 from vesalius.models.zeroshot import zero_shot
 from vesalius.sources.phantom import Phantom, PhantomConfig
 from vesalius.systems import open_system
-from vesalius.systems.frame.recipe import Job, save_model
+from vesalius.systems.frame.budget import Budget
+from vesalius.systems.frame.model import save_model
 
 
 class Bright:
@@ -90,7 +91,7 @@ def test_head_and_words_and_system_folder_alike(tmp_path):
     head = HeadClassifier(fit(made, "class", model=nano, folds=2), nano)
     shot = zero_shot(nano, ("chest radiograph", "skin lesion"))
     system = open_system("medmnistc")
-    save_model(system.train(made, Job(steps=40), targeted=False), tmp_path)
+    save_model(system.train(made, Budget(steps=40), targeted=False), tmp_path)
     for model in (head, shot, load(f"dir:{tmp_path}")):
         found = benchmark(model, made, suite="digital", severities=(5,), resamples=20)
         assert (found.clean, found.n) == (0.0, 10)

@@ -11,15 +11,17 @@ import pytest
 from tests.tolerance import close
 from vesalius.audit.run import audit
 from vesalius.cases import Case, CaseSet
+from vesalius.job import Job
 from vesalius.models import load
 from vesalius.models.protocols import CaseClassifier, Classifier
 from vesalius.systems import open_system
-from vesalius.systems.frame.recipe import Job, save_model
+from vesalius.systems.frame.budget import Budget
+from vesalius.systems.frame.model import save_model
 
 pytestmark = pytest.mark.slow
 
 TARGET = "pleural effusion"
-CLASSIFIERS = ("biomedcoop", "3mt", "mask-of-truth")
+CLASSIFIERS = ("biomedcoop", "3mt", "medmnistc")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def models(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     some = [c for c in CaseSet.read(cases) if c.label(TARGET) in (0, 1)]
     for name in (*CLASSIFIERS, "medimageinsight"):
         out[name] = tmp_path_factory.mktemp(name)
-        save_model(open_system(name).train(some, Job(steps=2, seed=100, target=TARGET)), out[name])
+        save_model(open_system(name).train(some, Budget(steps=2), Job(seed=100), target=TARGET), out[name])
     return out
 
 
@@ -88,7 +90,7 @@ def test_a_bad_picture_is_named_and_the_rest_goes_on(run_json, cases: Path, mode
     first.images[0].path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     known = sum(c.label(TARGET) in (0, 1) for c in CaseSet.read(copy))
     for verb in (["classify"], ["audit", "--target", TARGET, "--sections", "performance"]):
-        code, done = run_json(verb[0], copy, "--model", f"dir:{models['mask-of-truth']}", *verb[1:])
+        code, done = run_json(verb[0], copy, "--model", f"dir:{models['medmnistc']}", *verb[1:])
         assert code == 3
         assert [r["item"] for r in done["refused"]] == [first.id]
     assert done["result"]["n"] == known - (first.label(TARGET) in (0, 1))

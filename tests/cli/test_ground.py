@@ -10,14 +10,15 @@ from PIL import Image as Pillow
 
 from vesalius.cases import CaseSet
 from vesalius.systems import open_system
-from vesalius.systems.frame.recipe import Job, save_model
+from vesalius.systems.frame.budget import Budget
+from vesalius.systems.frame.model import save_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     system = open_system("medrpg-taco")
     folder = tmp_path_factory.mktemp("model")
-    save_model(system.train(system.example(4, 100), Job(steps=2)), folder)
+    save_model(system.train(system.example(4, 100), Budget(steps=2)), folder)
     return f"dir:{folder}"
 
 

@@ -11,7 +11,7 @@ import torch
 from vesalius.cases import Box, Case, Image, Mask, Region
 from vesalius.errors import BadInputError
 from vesalius.nn.grounding import GroundNet
-from vesalius.systems.frame.inputs import frozen
+from vesalius.systems.frame.frozen import frozen
 from vesalius.training.grounding import (
     GroundingData,
     absent_phrases,

@@ -22,8 +22,8 @@ def run(options: argparse.Namespace, run: Run) -> None:
     """List or show."""
     from vesalius.errors import UsageError
     from vesalius.systems.frame.catalogue import catalogue, find
-    from vesalius.systems.frame.claims import verdicts
     from vesalius.systems.frame.results import read_results, results_file
+    from vesalius.systems.frame.verdict import verdicts
 
     file = results_file()
     found = verdicts(read_results(file)) if file is not None else []
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
             raise UsageError("show which system?", fix="see `vesalius systems list`")
         entry = find(options.name)
         mine = [v for v in found if v.system == entry.name]
-        run.result = {**entry.to_dict(), "results": [vars(v) | {"holds": v.holds} for v in mine]}
+        run.result = {**entry.to_dict(), "results": [vars(v) | {"holds": v.holds, "outcome": v.outcome} for v in mine]}
         run.say(f"{entry.number:02d} {entry.title} ({entry.year})")
         run.say(f"  {entry.job}")
         run.say(f"  name {entry.name} · serves {', '.join(entry.capabilities)} · {entry.link}")
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, run: Run) -> None:
         run.say(f"  claim: {open_system(entry.name).claim}")
         for v in mine:
             run.say(
-                f"  {'holds' if v.holds else 'does not hold'} on {v.data} ({v.seeds} seeds, n = {v.n}): {v.claim}: "
+                f"  {v.outcome} on {v.data} ({v.seeds} seeds, n = {v.n}): {v.claim}: "
                 f"{v.ours:.3f} against {v.baseline:.3f}, margin {v.margin:+.3f} [{v.low:+.3f}, {v.high:+.3f}], "
                 f"goal {v.goal:+.3f}"
             )

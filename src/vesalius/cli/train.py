@@ -114,30 +114,23 @@ def _nano_heads(options: argparse.Namespace, run: Run) -> None:
 
 def _system(options: argparse.Namespace, run: Run) -> None:
     from vesalius.cli.sources import open_cases
-    from vesalius.models import pick_device
-    from vesalius.systems.frame.catalogue import open_system
-    from vesalius.systems.frame.recipe import Job, save_model
+    from vesalius.job import Job
+    from vesalius.systems import open_recipe
+    from vesalius.systems.frame.budget import Budget
+    from vesalius.systems.frame.model import save_model
 
-    system = open_system(options.name)
+    system = open_recipe(options.name)
     settings = _settings(options.settings, system.name, system.options)
+    if options.target:
+        settings["target"] = options.target
     cases = list(open_cases(options.data, options, run, layout=options.layout))
     if options.dry_run:
         run.result = {"system": system.name, "claim": system.claim, "cases": len(cases)}
         run.say(f"{system.name} on {len(cases)} cases: {system.claim}")
         return
-    job = Job(
-        steps=options.steps,
-        seconds=options.seconds,
-        seed=options.seed,
-        target=options.target,
-        device=pick_device(options.device),
-        work=options.out / "work",
-        resume=options.resume,
-        online=run.online,
-        options=settings,
-        say=run.note,
-    )
-    model = system.train(cases, job)
+    job = Job(device=options.device, seed=options.seed, online=run.online, on_note=run.note)
+    budget = Budget(options.steps or 0, options.seconds, options.out / "work", options.resume)
+    model = system.train(cases, budget, job, **settings)
     manifest = save_model(model, options.out, {"cases": len(cases), "seed": options.seed})
     run.result = {"model": str(options.out), "fingerprint": manifest.fingerprint, "cases": len(cases)}
     run.say(f"{system.name} trained on {len(cases)} cases: use it as --model dir:{options.out}")

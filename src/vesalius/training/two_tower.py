@@ -67,9 +67,9 @@ class PictureAligner(Aligner):
         dim: Length in the shared space.
     """
 
-    SIDE = 64
+    SIDE, DIM = 64, 64
 
-    def __init__(self, text_dim: int, dim: int = 64) -> None:
+    def __init__(self, text_dim: int, dim: int = DIM) -> None:
         super().__init__(1, text_dim, dim)
         cells = (self.SIDE // 16) ** 2
         self.image_adapter = nn.Sequential(conv_stack(1, (16, 32, 64, 64)), nn.Flatten(), nn.Linear(64 * cells, dim))

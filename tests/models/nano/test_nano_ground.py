@@ -19,7 +19,7 @@ from vesalius.models.nano.model import Nano
 from vesalius.models.preprocess import display_view
 from vesalius.models.store import SHIPPED
 from vesalius.nn.grounding import GroundNet
-from vesalius.systems.frame.inputs import frozen
+from vesalius.systems.frame.frozen import frozen
 from vesalius.training.nano.heads_card import record
 
 NET = {"dim": 32, "layers": 1}

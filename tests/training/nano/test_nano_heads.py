@@ -11,7 +11,7 @@ from vesalius.cases import Case, Image
 from vesalius.cases.record import Source
 from vesalius.models.nano.ground import FILE, GroundHead
 from vesalius.models.store import SHIPPED
-from vesalius.systems.frame.inputs import frozen
+from vesalius.systems.frame.frozen import frozen
 from vesalius.training.nano import boxes as nano_heads
 from vesalius.training.nano.boxes import ANATOMY, GroundRecipe, _real_scene, _weights, train_ground
 

@@ -13,21 +13,9 @@ from typing import TYPE_CHECKING, Any
 from vesalius.errors import MissingError
 
 if TYPE_CHECKING:
-    from vesalius.systems.frame.recipe import System
+    from vesalius.systems.frame.recipe import Recipe, System
 
-#: Name of a system that works to its module in this room: an allow-list, so that a name cannot choose code.
-MODULES: dict[str, str] = {
-    "3mt": "classify.three_mt",
-    "biomedcoop": "classify.biomedcoop",
-    "cbm-robust": "classify.cbm_robust",
-    "imis-bench": "segment.imis",
-    "mask-of-truth": "evaluate.mask_of_truth",
-    "medimageinsight": "represent.medimageinsight",
-    "medmnistc": "evaluate.medmnistc",
-    "medrpg-taco": "ground.medrpg",
-    "medvitv2": "classify.medvitv2",
-    "ptunifier": "represent.ptunifier",
-}
+ROOM = "vesalius.systems"
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,8 @@ class Entry:
         capabilities: Verbs that it serves, the main one first.
         job: What it does, in one line.
         link: Its repository, or the paper where there is none.
+        module: Its module in this room, such as `classify.three_mt.recipe`; "" where it does not work here yet. The
+            list is an allow-list: a name cannot choose code.
     """
 
     number: int
@@ -51,11 +41,12 @@ class Entry:
     capabilities: tuple[str, ...]
     job: str
     link: str
+    module: str = ""
 
     @property
     def works(self) -> bool:
-        """Whether it can be trained and checked here."""
-        return self.name in MODULES
+        """Whether it can be checked here."""
+        return bool(self.module)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for listings."""
@@ -67,6 +58,11 @@ def catalogue() -> tuple[Entry, ...]:
     """Every system, by number."""
     rows = json.loads(Path(__file__).with_name("catalogue.json").read_text("utf-8"))
     return tuple(Entry(**{**row, "capabilities": tuple(row["capabilities"])}) for row in rows)
+
+
+def working() -> tuple[Entry, ...]:
+    """The systems that work here, by number."""
+    return tuple(e for e in catalogue() if e.works)
 
 
 def find(name: str) -> Entry:
@@ -84,19 +80,37 @@ def find(name: str) -> Entry:
 
 
 def open_system(name: str) -> System:
-    """The recipe of a system that works here; imports its module.
+    """A system that works here; imports its module, in which it registered itself.
 
     Raises:
         MissingError: There is no such system, or it does not work here yet.
     """
+    from vesalius.systems.frame.recipe import REGISTERED
+
     entry = find(name)
     if not entry.works:
         raise MissingError(
             "this system does not work here yet",
             item=entry.name,
-            why=f"those that do: {', '.join(sorted(MODULES)) or 'none'}",
+            why=f"those that do: {', '.join(sorted(e.name for e in working())) or 'none'}",
             fix="see `vesalius systems`",
         )
-    module = importlib.import_module(f"vesalius.systems.{MODULES[entry.name]}")
-    system: System = module.SYSTEM
+    importlib.import_module(f"{ROOM}.{entry.module}")
+    return REGISTERED[entry.name]
+
+
+def open_recipe(name: str) -> Recipe:
+    """A system that can be trained.
+
+    Raises:
+        MissingError: There is no such system, it does not work here yet, or it only evaluates.
+    """
+    from vesalius.systems.frame.recipe import Recipe
+
+    system = open_system(name)
+    if not isinstance(system, Recipe):
+        raise MissingError(
+            "this system trains nothing", item=system.name, why="it is a way to evaluate models",
+            fix=f"run `vesalius check {system.name}`",
+        )  # fmt: skip
     return system

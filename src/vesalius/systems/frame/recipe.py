@@ -1,255 +1,207 @@
-"""What a system is: a recipe that trains a model from cases, and a check of its claim against its own ablation."""
+"""What a system is: a function that trains a model or reads cases, its claim, its worlds, and what is compared.
+
+    @recipe("3mt", claim="Skipping what is missing ...", model=ThreeMTModel, steps=250, worlds=(FILMS,))
+    def three_mt(cases, budget, job, *, missing="skip", dropout=0.4): ...
+
+    three_mt.compare("accuracy without image", accuracy, given={"without": "image"}, against={"missing": "zeros"},
+                     goal=0.08)
+
+An ablation is a changed argument: of the recipe, of the score or of the world. The frame does the rest (`trial`).
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from abc import ABC, abstractmethod
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from safetensors.torch import load_file, save_file
-from torch import nn
+from vesalius.cases import Case
+from vesalius.errors import BadInputError
+from vesalius.job import Job
+from vesalius.systems.frame.budget import Budget, placed
+from vesalius.systems.frame.catalogue import Entry, find
+from vesalius.systems.frame.claims import Claim
+from vesalius.systems.frame.inputs import require_cases
+from vesalius.systems.frame.model import SystemModel
+from vesalius.systems.frame.trial import Comparison, Trial
+from vesalius.systems.frame.worlds.world import Kind, Parts, World
 
-from vesalius.cases import Case, Image
-from vesalius.errors import BadInputError, MissingError
-from vesalius.models.manifest import Manifest, describe_files
-from vesalius.systems.frame.catalogue import Entry, find, open_system
-from vesalius.systems.frame.claims import Claim, Data
-from vesalius.training.loop import History, Plan, Step, train_loop
-
-__all__ = [
-    "Claim",
-    "ClassifierModel",
-    "Data",
-    "Job",
-    "System",
-    "SystemModel",
-    "load_model",
-    "run_training",
-    "save_model",
-]
-
-Floats = npt.NDArray[np.float64]
-WEIGHTS = "weights.safetensors"
-CONFIG = "config.json"
-#: The manifest's kind of a model that a system trained.
-KIND = "system"
+S = TypeVar("S", bound="System")
+#: Name to the system, filled as modules are imported.
+REGISTERED: dict[str, System] = {}
 
 
-def _silent(_: str) -> None:
-    """Say nothing."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """How much to train, on what, and where to say how it goes.
+@dataclass(eq=False)
+class System:
+    """A published system: what is claimed of it, on what, and how that is measured.
 
     Args:
-        steps: Optimiser steps; None takes the recipe's own number.
-        seconds: Stop after so much wall time, whatever the step; None never.
-        seed: Seed of everything random.
-        target: Label that a classifier learns; "" where the cases have one class each (`inputs.labelled`).
-        device: torch device.
-        work: Folder for checkpoints; None keeps none.
-        resume: Go on from the checkpoint in `work`.
-        online: Allow the network, for a recipe that asks a server.
-        options: What this recipe takes beside cases, by name; each is a key of `System.options`.
-        say: Takes lines about progress.
+        name: Name in the catalogue.
+        claim: The claim, in one sentence.
+        function: Makes what is measured; its keyword-only arguments are what a comparison may change.
+        worlds: Cases that it is checked on.
+        comparisons: What is compared, in order; filled by `compare`.
     """
 
-    steps: int | None = None
-    seconds: float | None = None
-    seed: int = 0
-    target: str = ""
-    device: str = "cpu"
-    work: Path | None = None
-    resume: bool = False
-    online: bool = False
-    options: Mapping[str, str] = field(default_factory=dict)
-    say: Callable[[str], None] = field(default=_silent, compare=False)
-
-
-class SystemModel(ABC):
-    """A trained system: a net, the plain configuration it was built from, and what it can do.
-
-    A subclass builds `net` from `config` alone, so that another process restores it from a model folder. Frozen
-    towers (nano) are not part of `net`: the config names them with their fingerprint.
-
-    Args:
-        config: Plain JSON data; everything that `net` and prediction depend on except the weights.
-        device: torch device.
-    """
-
-    #: Name of the system in the catalogue.
-    system: ClassVar[str]
-    #: What `load(..., can=)` may ask it for.
-    capabilities: ClassVar[tuple[str, ...]]
-
-    def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
-        self.config, self.device = dict(config), device
-        self.net = self.build().to(device).eval()
-
-    @property
-    def name(self) -> str:
-        """Name for messages and reports."""
-        return self.system
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over weights and configuration: which model gave an answer, an index or a kept embedding."""
-        return self.weights_hash()
-
-    def weights_hash(self) -> str:
-        """SHA-256 over configuration and weights: the same for a model in memory and its folder."""
-        h = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
-        for key, value in sorted(self.net.state_dict().items()):
-            h.update(key.encode())
-            h.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return h.hexdigest()
-
-    @abstractmethod
-    def build(self) -> nn.Module:
-        """The net with untrained weights: which parts the system joins."""
-
-    @abstractmethod
-    def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, k)` numbers that the capability stands on: probabilities, box corners, Dice-able mask values, ..."""
-
-
-class ClassifierModel(SystemModel):
-    """A system whose model gives probabilities of named classes; `config["classes"]` names them."""
-
-    capabilities: ClassVar[tuple[str, ...]] = ("classify",)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the columns."""
-        return tuple(self.config["classes"])
-
-    @abstractmethod
-    def predict_proba(self, images: Sequence[Image]) -> Floats:
-        """`(n, classes)` probabilities of images."""
-
-    def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, classes)` probabilities of each case's first image.
-
-        Raises:
-            BadInputError: A case has no image.
-        """
-        bare = next((case.id for case in cases if not case.images), None)
-        if bare is not None:
-            raise BadInputError("the case has no image", item=bare)
-        return self.predict_proba([case.images[0] for case in cases])
-
-    def predict_cases(self, cases: Sequence[Case]) -> Floats:
-        """`(n, classes)` probabilities of whole cases, by `predict`: what `classify` and `audit` ask for."""
-        return self.predict(cases)
-
-
-class System(ABC):
-    """A recipe. One module of the room holds one, as `SYSTEM`."""
-
-    name: ClassVar[str]
-    #: The claim, in one sentence.
-    claim: ClassVar[str]
-    model: ClassVar[type[SystemModel]]
-    #: On what `check` can run; `real` only where ../data-like folders hold the card's task.
-    data: ClassVar[tuple[Data, ...]] = ("phantom",)
-    #: What `train` takes beside cases: name to what it means (`vesalius train NAME --set name=value`).
-    options: ClassVar[Mapping[str, str]] = {}
+    name: str
+    claim: str
+    function: Callable[..., Any]
+    worlds: tuple[World, ...]
+    comparisons: list[Comparison] = field(default_factory=list)
 
     @property
     def entry(self) -> Entry:
         """Its row of the catalogue."""
         return find(self.name)
 
-    @abstractmethod
-    def example(self, n: int, seed: int) -> list[Case]:
-        """Phantom cases of the kind that the system trains on."""
+    @property
+    def causes(self) -> str:
+        """Why what failed did, and what was tried: the recipe's docstring."""
+        return inspect.cleandoc(inspect.getmodule(self.function).__doc__ or "")
 
-    @abstractmethod
-    def train(self, cases: Sequence[Case], job: Job) -> SystemModel:
-        """Train on cases; every figure in the model's config comes from them.
-
-        Raises:
-            BadInputError: The cases lack what the system learns from; the message says what.
-        """
-
-    @abstractmethod
-    def check(
-        self, seed: int, data: Data = "phantom", *, folder: Path | None = None, job: Job | None = None
-    ) -> tuple[Claim, ...]:
-        """Train the mechanism and its ablation alike and compare them on cases neither has seen.
+    def compare(
+        self,
+        text: str,
+        score: Callable[..., Any],
+        *,
+        against: Mapping[str, Any] | float,
+        goal: float = 0.0,
+        given: Mapping[str, Any] | None = None,
+        lower_is_better: bool = False,
+        on: Sequence[str] = (),
+        over: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """Add a line to what `check` measures.
 
         Args:
-            seed: Seed of cases, split, training and resampling.
-            data: Phantoms, or real cases.
-            folder: Folder with the open data sets, for `real`.
-            job: Only for a shorter check (tests); its seed is ignored.
+            text: What is compared, in a few words.
+            score: `(made, parts, **arguments)` to a score (`frame.scores`), or to `(n,)` numbers of `parts.test`.
+            against: The ablation: arguments that are changed; or a number that the score itself must reach.
+            goal: See `claims.Claim`.
+            given: Arguments of both sides.
+            lower_is_better: True for errors.
+            on: Kinds or names of worlds; everywhere when empty.
+            over: Argument to several values; scores of a case are averaged over them.
 
-        Returns:
-            The claims, the main one first.
+        Raises:
+            TypeError: An argument is not one of recipe, score or world.
         """
+        made = Comparison(text, score, against, goal, dict(given or {}), lower_is_better, tuple(on), dict(over or {}))
+        known = {n for w in self.worlds for n in w.arguments} | names_of(self.function) | names_of(score)
+        changed = set(against) if isinstance(against, Mapping) else set()
+        if unknown := sorted((changed | set(made.given) | set(made.over)) - known):
+            raise TypeError(f"{self.name}, {text!r}: nothing takes {', '.join(unknown)}; there are {sorted(known)}")
+        self.comparisons.append(made)
+
+    def world(self, name: str) -> World:
+        """The world with this name, or the only one of this kind."""
+        return next(w for w in self.worlds if name in (w.name, w.kind))
+
+    def make(self, parts: Parts, budget: Budget, job: Job, **changed: Any) -> Any:
+        """What is measured."""
+        raise NotImplementedError
+
+    def check(
+        self, kind: Kind | None = "phantom", *, job: Job | None = None, folder: Path | None = None, scale: float = 1.0
+    ) -> tuple[Claim, ...]:
+        """Make the mechanism and its ablations alike and compare them on cases that neither has seen.
+
+        Args:
+            kind: Worlds of one kind; None all.
+            job: Its seed is that of cases, split, training and resampling.
+            folder: Folder with the open data sets, for real worlds.
+            scale: Share of the recipe's own cases and steps, for tests.
+        """
+        return tuple(
+            claim for world in self.worlds if kind in (None, world.kind)
+            for claim in Trial(self, world, placed(job), folder, scale).claims()
+        )  # fmt: skip
 
 
-def run_training(model: SystemModel, step: Step, job: Job, *, steps: int, **plan: Any) -> History:
-    """Train a model's net as the job says.
+@dataclass(eq=False)
+class Recipe(System):
+    """A system that trains a model.
 
     Args:
-        model: Its `net` is trained in place and left in evaluation mode.
-        step: Gives the losses of one batch (see `training.loop`).
-        job: How long, from which seed, where checkpoints go.
-        steps: The recipe's own number of steps, where the job names none.
-        plan: More fields of `training.loop.Plan`.
+        model: What it trains.
+        steps: Its own number of optimiser steps.
+        options: What a user may set: argument to what it means (`vesalius train NAME --set name=value`).
     """
-    made = Plan(steps=job.steps or steps, seed=job.seed, **plan)
-    return train_loop(
-        model.net, step, made, seconds=job.seconds, work=job.work, resume=job.resume, say=job.say, device=job.device
-    )
+
+    model: type[SystemModel] = field(kw_only=True)
+    steps: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def example(self, n: int, seed: int) -> list[Case]:
+        """Phantom cases of the kind that the system trains on."""
+        return self.world("phantom").draw(n, seed)
+
+    def train(
+        self, cases: Sequence[Case], budget: Budget | None = None, job: Job | None = None, **changed: Any
+    ) -> SystemModel:
+        """Train on cases; every figure in the model's config comes from them.
+
+        Args:
+            cases: Training cases.
+            budget: How much to train.
+            job: Seed, device, and who is told.
+            changed: Keyword arguments of the recipe.
+
+        Raises:
+            BadInputError: The cases lack what the system learns from, or the recipe does not take an argument.
+        """
+        require_cases(cases, self.name)
+        if unknown := sorted(set(changed) - names_of(self.function)):
+            raise BadInputError("the system does not take this", item=f"{self.name}: {', '.join(unknown)}")
+        trained: SystemModel = self.function(cases, (budget or Budget()).of(self.steps), placed(job), **changed)
+        return trained
+
+    def make(self, parts: Parts, budget: Budget, job: Job, **changed: Any) -> SystemModel:
+        """A model trained on a world's training cases."""
+        return self.train(parts.train, budget, job, **{**parts.extra, **changed})
 
 
-def save_model(model: SystemModel, folder: Path, notes: Mapping[str, Any] | None = None) -> Manifest:
-    """Write a model folder that `load` takes: weights, config, manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.net.state_dict().items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
-    (folder / CONFIG).write_text(json.dumps(model.config, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    entry = find(model.system)
-    described = describe_files(folder)
-    manifest = Manifest(
-        name=model.system,
-        kind=KIND,
-        capabilities=model.capabilities,
-        licence="as the cases it was trained on",
-        title=f"{entry.title}: {entry.job}"[:100],
-        files={name: described[name] for name in (WEIGHTS, CONFIG)},
-        notes={"system": model.system, **(notes or {})},
-    )
-    manifest.write(folder)
-    return manifest
+@dataclass(eq=False)
+class Protocol(System):
+    """A system that only evaluates: its function reads a world's test cases and there is nothing to train."""
+
+    def make(self, parts: Parts, budget: Budget, job: Job, **changed: Any) -> Any:
+        """What the protocol reads off a world's test cases."""
+        return self.function(parts.test, job, **changed)
 
 
-def load_model(folder: Path, device: str = "cpu") -> SystemModel:
-    """Restore a model that `save_model` wrote.
+def names_of(function: Callable[..., Any]) -> set[str]:
+    """The keyword-only arguments of a function."""
+    return {n for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
-    Raises:
-        MissingError: A piece is missing or changed, or the system does not work here.
-        BadInputError: The pieces do not fit together.
-    """
-    manifest = Manifest.read(folder)
-    manifest.require_whole(folder)
-    system = open_system(str(manifest.notes.get("system", "")))
-    if not {WEIGHTS, CONFIG} <= set(manifest.files):
-        raise MissingError("model is not whole", item=str(folder), why=f"{WEIGHTS} or {CONFIG} is not in its manifest")
-    try:
-        model = system.model(json.loads((folder / CONFIG).read_text("utf-8")), device)
-        model.net.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError("model's pieces do not fit", item=str(folder), why=str(error)[:300]) from error
-    model.net.eval()
-    return model
+
+def recipe(
+    name: str,
+    *,
+    claim: str,
+    model: type[SystemModel],
+    steps: int,
+    worlds: Sequence[World],
+    options: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., SystemModel]], Recipe]:
+    """Make a recipe of a function `(cases, budget, job, *, ...)` that returns a trained model; see `Recipe`."""
+
+    def register(function: Callable[..., SystemModel]) -> Recipe:
+        made = Recipe(name, claim, function, tuple(worlds), model=model, steps=steps, options=dict(options or {}))
+        return _register(made)
+
+    return register
+
+
+def protocol(name: str, *, claim: str, worlds: Sequence[World]) -> Callable[[Callable[..., Any]], Protocol]:
+    """Make a protocol of a function `(cases, job, *, ...)` that returns what scores read; see `Protocol`."""
+    return lambda function: _register(Protocol(name, claim, function, tuple(worlds)))
+
+
+def _register(system: S) -> S:
+    if system.name in REGISTERED:
+        raise ValueError(f"{system.name} registers twice")
+    REGISTERED[system.name] = system
+    return system

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from vesalius.cases import Case
+from vesalius.cases import Image
 from vesalius.models.embedding import TowerEmbedder
 from vesalius.models.protocols import AnyArray, FloatArray
-from vesalius.systems.frame.inputs import base_embedder
-from vesalius.systems.frame.recipe import Floats, SystemModel
+from vesalius.systems.frame.frozen import tower_of, vectors
+from vesalius.systems.frame.model import SystemModel
 from vesalius.training.two_tower import Aligner
 
 
@@ -23,9 +23,9 @@ class AdaptedModel(SystemModel, TowerEmbedder):
     net: Aligner
 
     def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
-        self.base = base_embedder(config, device)
+        self.base = tower_of(config, device)
         SystemModel.__init__(self, config, device)
-        TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)  # type: ignore[arg-type] # every embedder here has this one
+        TowerEmbedder.__init__(self, self.system, "", config["dim"], self.base.preprocess)
 
     @property
     def scale(self) -> float:
@@ -42,14 +42,15 @@ class AdaptedModel(SystemModel, TowerEmbedder):
         out: FloatArray = self.net.image(torch.from_numpy(below).to(self.device)).cpu().numpy()
         return out
 
+    def embed_kept(self, images: Sequence[Image]) -> FloatArray:
+        """As `embed`, with the vectors of the embedder below computed once in a process."""
+        return self.adapt(vectors(images, self.base))
+
     def _forward_views(self, views: AnyArray) -> FloatArray:
         return self.adapt(self.base.embed_views([v[None] for v in views]))
 
     @torch.inference_mode()
     def _forward_texts(self, texts: Sequence[str]) -> FloatArray:
-        out: FloatArray = self.net.text(torch.from_numpy(self.base.embed_text(texts)).to(self.device)).cpu().numpy()
+        below = torch.from_numpy(np.asarray(self.base.embed_text(texts))).to(self.device)
+        out: FloatArray = self.net.text(below).cpu().numpy()
         return out
-
-    def predict(self, cases: Sequence[Case]) -> Floats:
-        """`(n, dim)` vector of each case's first image."""
-        return self.embed([c.images[0] for c in cases]).astype(np.float64)

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vesalius.cases import Image
+from vesalius.job import Job
+from vesalius.systems.frame.budget import Budget, run_training
 from vesalius.systems.frame.inputs import pictures
-from vesalius.systems.frame.recipe import ClassifierModel, Floats, Job, run_training
+from vesalius.systems.frame.model import ClassifierModel, Floats
 
 Pictures = npt.NDArray[np.uint8]
 #: From the pictures of a batch, their indices, the step's number and a generator to the pictures that are trained on.
@@ -42,9 +44,9 @@ def fit_pictures(
     model: PictureModel,
     array: Pictures,
     y: npt.NDArray[np.int64],
+    budget: Budget,
     job: Job,
     *,
-    steps: int,
     batch: int,
     change: Change | None = None,
     **plan: Any,
@@ -55,8 +57,8 @@ def fit_pictures(
         model: Trained in place.
         array: `(n, 3, side, side)` pictures.
         y: `(n,)` class numbers.
-        job: How much.
-        steps: The recipe's own number of steps.
+        budget: How much.
+        job: Seed, and who is told.
         batch: Pictures in a batch.
         change: Augmentation.
         plan: More fields of `training.loop.Plan`.
@@ -69,4 +71,4 @@ def fit_pictures(
         logits = model.net(torch.from_numpy(np.ascontiguousarray(x)).to(model.device))
         return {"classes": F.cross_entropy(logits, torch.from_numpy(y[i]).to(model.device))}
 
-    run_training(model, step, job, steps=steps, **plan)
+    run_training(model, step, budget, job, **plan)

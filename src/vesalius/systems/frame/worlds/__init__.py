@@ -1,1 +1,1 @@
-"""Cases that claim checks train and test on."""
+"""Worlds: a seed or a folder becomes cases to train, choose and test on, apart by patient."""

@@ -1,0 +1,1 @@
+"""66 BiomedCoOp: its recipe, and the parts that it alone uses."""

@@ -1,0 +1,1 @@
+"""62 3MT: its recipe, and the parts that it alone uses."""

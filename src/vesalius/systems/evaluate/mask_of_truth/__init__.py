@@ -1,0 +1,1 @@
+"""63 Mask of truth: its recipe, and the parts that it alone uses."""

@@ -1,0 +1,1 @@
+"""01 MedImageInsight: its recipe, and the parts that it alone uses."""

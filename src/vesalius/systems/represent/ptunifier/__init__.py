@@ -1,0 +1,1 @@
+"""46 PTUnifier: its recipe, and the parts that it alone uses."""
