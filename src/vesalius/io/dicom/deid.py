@@ -1,18 +1,21 @@
-"""De-identification of DICOM objects: PS3.15 Annex E, Basic Application Level Confidentiality Profile, table-driven.
+"""De-identification of DICOM objects: PS3.15 Annex E, Basic Application Level Confidentiality Profile.
 
-What is done: every attribute of Table E.1-1 (data/deid_profile.json) is removed, emptied, replaced or remapped; private
-attributes, overlays, curves and every other person's name are removed; UIDs become keyed hashes, the same everywhere;
-dates move back by a number of days that is fixed for each patient (Retain Longitudinal Temporal Information With
-Modified Dates Option), so that intervals stay true. What is **not** done: nothing is taken out of the pixels, so an
-object that may show a name is refused unless the caller decides otherwise; faces in head volumes stay. Without the key
-nobody can redo the hashes: keep it secret, and the same for all objects that belong together.
+An allow-list: a new object is built, and only what is known to be safe is put into it. An attribute of Table E.1-1
+(data/deid_profile.json) is removed, emptied, replaced or remapped as the table says; another leaves only if PS3.6
+knows it and its value is of the form that its VR says (`deid_allow`). So private, retired, unknown and repeating
+groups (curves, overlays), free text, thumbnails, documents and padding do not leave, nor does anything in the file
+meta group or preamble. Compressed pixels are decoded, bits and bytes that are not stored values become zero or go
+(`pixel_words`). UIDs become keyed hashes, the same everywhere; dates move back by a number of days that is fixed for
+each patient (Retain Longitudinal Temporal Information With Modified Dates Option), so that intervals stay true. What
+is **not** done: nothing is taken out of the picture, so an object that may show a name is refused unless the caller
+decides otherwise; faces in head volumes stay. Without the key nobody can redo the hashes: keep it secret, and the
+same for all objects that belong together.
 
 Running it again with the same key changes nothing: ids and UIDs carry a keyed check and are recognised.
 """
 
 from __future__ import annotations
 
-import copy
 import datetime
 import functools
 import hashlib
@@ -26,7 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vesalius.errors import BadInputError, UsageError, VesaliusError
+from vesalius.io.dicom.deid_allow import MEANING, elements, form, known_as, words_in
 from vesalius.io.dicom.parse import load, quiet
+from vesalius.io.dicom.pixel_words import CleanPixels, clean_pixels, clean_tables, syntax_of
 from vesalius.io.dicom.pseudonyms import as_key
 from vesalius.io.formats.blob import Blob
 from vesalius.io.limits import DEFAULT, Limits
@@ -90,6 +95,7 @@ def deidentify(
     *,
     keep_characteristics: bool = False,
     burned_in: BurnedIn = "refuse",
+    limits: Limits | None = None,
 ) -> Dataset:
     """A copy of a data set without what identifies the patient, staff and site.
 
@@ -99,9 +105,10 @@ def deidentify(
         keep_characteristics: Keep age, sex, size, weight and the like (Retain Patient Characteristics Option).
         burned_in: What to do when the pixels may show text: refuse, look with OCR (the `ocr` extra) and refuse when
             text is found, or keep.
+        limits: Budgets for decoding compressed pixels.
 
     Returns:
-        A new data set, with 0012,0062, 0012,0063 and 0012,0064 saying what was done.
+        A new data set, with 0012,0062, 0012,0063 and 0012,0064 saying what was done. Its pixels are not compressed.
 
     Raises:
         UsageError: The key is too short.
@@ -115,27 +122,56 @@ def deidentify(
         )
     if "ContentSequence" in ds or "EncapsulatedDocument" in ds:
         raise BadInputError("cannot de-identify", why="it is a report or document, whose text may name the patient")
+    if str(ds.get("SOPClassUID", "")) not in _standard_uids():
+        raise BadInputError("cannot de-identify", why="its SOP class is not one of the standard's")
     _check_pixels(ds, burned_in)
     patient = str(ds.get("PatientID", "") or ds.get("StudyInstanceUID", "") or "")
     own = _is_ours(patient, secret)
     shift = 0 if own else -1 - _number(secret, "shift", patient) % _MAX_SHIFT
-    cleaner = _Cleaner(secret, shift, keep_characteristics)
-    out = copy.deepcopy(ds)
-    cleaner.clean(out)
+    words = frozenset() if own else words_in(ds)
+    out = _Cleaner(secret, shift, keep_characteristics, words).clean(ds)
     name = patient if own else _pseudonym(patient, secret)
     out.PatientID, out.PatientName = name, name
+    pixels = clean_pixels(ds, "", limits or DEFAULT)
+    for keyword, value in pixels.header.items():
+        setattr(out, keyword, value)
+    clean_tables(out, _indices(pixels, out))
+    if out.get("PhotometricInterpretation") == "PALETTE COLOR" and "RedPaletteColorLookupTableData" not in out:
+        raise BadInputError("cannot de-identify", why="its palette is of a form that cannot be checked")
     _state(out, keep_characteristics)
-    if hasattr(out, "file_meta"):
-        meta = out.file_meta
-        for keyword in [
-            e.keyword for e in meta if not e.keyword.startswith(("MediaStorageSOP", "TransferSyntax", "FileMeta"))
-        ]:
-            if keyword:
-                del meta[keyword]
-        if "SOPInstanceUID" in out:
-            meta.MediaStorageSOPInstanceUID = out.SOPInstanceUID
-        out.preamble = b"\0" * 128
+    out.add_new(pixels.keyword, pixels.vr, pixels.data)
+    out.preamble = b"\0" * 128
+    out.file_meta = _file_meta(out, pixels.syntax)
     return out
+
+
+def _standard_uids() -> Any:
+    from pydicom.uid import UID_dictionary
+
+    return UID_dictionary
+
+
+def _indices(pixels: CleanPixels, ds: Dataset) -> frozenset[int] | None:
+    """Palette entries that pixels use, where pixels are such."""
+    if ds.get("PhotometricInterpretation") != "PALETTE COLOR" or pixels.keyword != "PixelData":
+        return None
+    import numpy as np
+
+    order = ">" if pixels.syntax == "1.2.840.10008.1.2.2" else "<"
+    kind = "i" if ds.get("PixelRepresentation") == 1 else "u"
+    return frozenset(np.unique(np.frombuffer(pixels.data, f"{order}{kind}{int(ds.BitsAllocated) // 8}")).tolist())
+
+
+def _file_meta(ds: Dataset, syntax: str) -> Any:
+    """A new file meta group: what the old one held beside the object's class and UID is not looked at."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = ds.get("SOPClassUID", ""), UID(syntax)
+    if "SOPInstanceUID" in ds:
+        meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return meta
 
 
 def deidentify_file(
@@ -172,9 +208,8 @@ def deidentify_file(
     try:
         with quiet(), Blob(source, "", item).open(limits) as stream:
             ds, _ = load(stream, item, limits, pixels=True)
-            ds.walk(lambda *_: None)  # parse every element now: a broken one must not be copied unread
             _known_whole(ds, item)
-            out = deidentify(ds, key, keep_characteristics=keep_characteristics, burned_in=burned_in)
+            out = deidentify(ds, key, keep_characteristics=keep_characteristics, burned_in=burned_in, limits=limits)
             data = _written(out, item, limits)
     except VesaliusError as error:
         raise as_error(error, item) from error
@@ -199,7 +234,7 @@ def _known_whole(ds: Dataset, item: str) -> None:
     if "PixelData" not in ds:
         return
     frames, bits = int(ds.get("NumberOfFrames") or 1), int(ds.BitsAllocated)
-    if ds.file_meta.TransferSyntaxUID.is_encapsulated:
+    if syntax_of(ds).is_encapsulated:
         from pydicom.encaps import generate_frames
 
         whole = sum(1 for _ in generate_frames(ds.PixelData, number_of_frames=frames)) >= frames
@@ -239,74 +274,80 @@ def _check_pixels(ds: Dataset, burned_in: BurnedIn) -> None:
 
 
 class _Cleaner:
-    """Applies the table to a data set and to all that is nested in it."""
+    """Builds a clean data set out of another: an element that nothing here lets through is not copied."""
 
-    def __init__(self, key: bytes, shift: int, keep_characteristics: bool) -> None:
-        self._key, self._shift, self._keep = key, shift, keep_characteristics
+    def __init__(self, key: bytes, shift: int, keep_characteristics: bool, words: frozenset[str]) -> None:
+        self._key, self._shift, self._keep, self._words = key, shift, keep_characteristics, words
 
-    def clean(self, ds: Dataset) -> None:
-        for element in list(ds):
-            if element.tag.is_private or element.tag.group in range(0x5000, 0x5100) or self._is_overlay(element):
-                del ds[element.tag]
-            else:
-                self._one(ds, element)
+    def clean(self, ds: Dataset, *, root: bool = True) -> Dataset:
+        from pydicom import Dataset as Pydicom
+        from pydicom.dataelem import DataElement as Element
 
-    @staticmethod
-    def _is_overlay(element: DataElement) -> bool:
-        return 0x6000 <= int(element.tag.group) <= 0x60FF
+        out = Pydicom()
+        for element in elements(ds):
+            keyword = None if element.tag.is_private else known_as(element)
+            if keyword is not None and (found := self._one(element, keyword, root)) is not None:
+                (value,) = found
+                out.add(Element(element.tag, element.VR, value))
+        lost = [k for k in MEANING if k in ds and k not in out]
+        if lost:
+            raise BadInputError("cannot de-identify", why=f"its {lost[0]} is not of the form that it must have")
+        if not root:
+            clean_tables(out)
+        return out
 
-    def _one(self, ds: Dataset, element: DataElement) -> None:
+    def _one(self, element: DataElement, keyword: str, root: bool) -> tuple[Any] | None:
+        """The value that leaves, in a tuple; None where the element must not."""
         action = profile().get(int(element.tag), "")
-        if self._keep and element.keyword in _CHARACTERISTICS:
-            return
-        if element.keyword in _PERSONAL_DATES:
-            element.value = None
-        elif element.VR in ("DA", "DT"):
-            element.value = _each(element.value, self._date)
-        elif element.VR == "TM":
-            pass  # the day moves, the hour stays: the option's own term is "modified dates"
-        elif element.VR == "UI":
-            element.value = _each(element.value, self._uid)
-        elif element.VR == "SQ" and action in ("", "X/Z/U*"):
-            for item in element.value:
-                self.clean(item)
-        elif action in ("", "U") and element.VR not in ("PN", "UN"):
-            pass
-        elif action == "D" or action.endswith("/D"):
-            self._dummy(ds, element)
-        elif action in ("Z", "X/Z"):
-            element.value = [] if element.VR == "SQ" else None
-        else:  # X, and names and unknown bytes that the table does not list
-            del ds[element.tag]
-
-    def _dummy(self, ds: Dataset, element: DataElement) -> None:
-        if element.VR == "SQ":
-            element.value = []
-        elif element.VR in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"):
-            element.value = "REMOVED"
-        elif element.VR in ("DS", "IS"):
-            element.value = "0"
-        elif element.VR in ("FD", "FL", "SL", "SS", "UL", "US", "SV", "UV"):
-            element.value = 0
-        else:
-            del ds[element.tag]
+        if keyword in _PERSONAL_DATES:
+            return (None,)
+        if element.VR in ("DA", "DT"):
+            return (_each(element.value, functools.partial(self._date, element.VR)),)
+        if element.VR == "UI":
+            return (_each(element.value, self._uid),)
+        if element.VR == "SQ" and action in ("", "X/Z/U*"):
+            return ([self.clean(item, root=False) for item in element.value],)
+        kept = self._keep and keyword in _CHARACTERISTICS
+        # The day moves, the hour stays: the option's own term is "modified dates".
+        if kept or element.VR == "TM" or action == "":
+            value = form(element, root=root, words=self._words)
+            return None if value is None and element.value not in (None, "") else (value,)
+        if action == "D" or action.endswith("/D"):
+            return _dummy(element)
+        if action in ("Z", "X/Z"):
+            return ([] if element.VR == "SQ" else None,)
+        return None
 
     def _uid(self, uid: object) -> str:
+        from pydicom.uid import UID_dictionary
+
         text = str(uid)
-        if not text or text.startswith("1.2.840.10008.") or _is_own_uid(text, self._key):
+        if not text or text in UID_dictionary or _is_own_uid(text, self._key):
             return text  # a UID of the standard itself says nothing about anyone
         return remap_uid(text, self._key)
 
-    def _date(self, value: object) -> str:
+    def _date(self, vr: str, value: object) -> str:
         text = str(value).strip()
         match = re.match(r"(\d{4})\.?(\d{2})\.?(\d{2})", text)
-        if not match:
+        # What follows the day is the time and the offset from UTC, and nothing else.
+        rest = r"(\d{2}){0,3}(\.\d{1,6})?([+-]\d{4})?" if vr == "DT" else ""
+        if not match or not re.fullmatch(rest, text[match.end() :]):
             return ""  # half a date cannot be moved
         try:
             day = datetime.date(*map(int, match.groups())) + datetime.timedelta(days=self._shift)
         except (ValueError, OverflowError):
             return ""
         return f"{day:%Y%m%d}".rjust(8, "0") + text[match.end() :]
+
+
+def _dummy(element: DataElement) -> tuple[Any] | None:
+    if element.VR == "SQ":
+        return ([],)
+    if element.VR in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"):
+        return ("REMOVED",)
+    if element.VR in ("DS", "IS"):
+        return ("0",)
+    return (0,) if element.VR in ("FD", "FL", "SL", "SS", "UL", "US", "SV", "UV") else None
 
 
 def remap_uid(uid: str, key: bytes) -> str:

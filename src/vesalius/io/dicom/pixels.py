@@ -136,8 +136,7 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
             ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     elif syntax not in _NATIVE:
-        plugin = _plugin(ds, syntax, item)
-        _check_fragments(ds, syntax, n, item, limits)
+        plugin = check_compressed(ds, item, limits)
     one = frames is not None and len(frames) < n
     array: AnyArray
     if one and frames is not None:
@@ -149,6 +148,20 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
     if array.dtype == bool:
         array = array.astype(np.uint8)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def check_compressed(ds: Dataset, item: str, limits: Limits) -> str:
+    """Look at compressed pixels before anything decodes them; the name of the plug-in that does.
+
+    Raises:
+        BadInputError: Cut off, or of a compression that is not read.
+        MissingError: The plug-in does not work here.
+        UnsafeInputError: Over budget.
+    """
+    syntax = str(ds.file_meta.TransferSyntaxUID)
+    plugin = _plugin(ds, syntax, item)
+    _check_fragments(ds, syntax, int(ds.get("NumberOfFrames") or 1), item, limits)
+    return plugin
 
 
 def _plugin(ds: Dataset, syntax: str, item: str) -> str:
@@ -287,7 +300,7 @@ def rescale(array: AnyArray, slope: float, intercept: float, item: str) -> AnyAr
         return array
     low, high = float(array.min()), float(array.max())
     ends = sorted((slope * low + intercept, slope * high + intercept))
-    if max(abs(v) for v in ends) > np.finfo(np.float32).max:
+    if max(abs(v) for v in ends) > float(np.finfo(np.float32).max):
         raise UnsafeInputError(
             "DICOM rescale makes no sense", item=item, why=f"slope {slope} gives values beyond what a float holds"
         )
