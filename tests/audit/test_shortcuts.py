@@ -237,7 +237,7 @@ def test_metadata_baseline_knows_when_age_is_enough() -> None:
     weak = y + rng.normal(size=400) * 2
     found = metadata_baseline(y, weak, {"age": list(age), "sex": ["F", "M"] * 200})
     assert found.measure.value > 0.9
-    assert found.details["model_minus_metadata"] < -0.1
+    assert found.details["model_minus_metadata"].value < -0.1
     assert encode({"sex": ["F", "M", None], "age": [1.0, None, 3.0]}).tolist() == [
         [1, 0, 1, 0], [2, 1, 0, 1], [3, 0, 0, 0],
     ]  # fmt: skip

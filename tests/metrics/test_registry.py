@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from vesalius.errors import BadInputError, UsageError, VesaliusError
-from vesalius.metrics.accumulate import Accumulator
 from vesalius.metrics.detection.average_precision import ImageBoxes
 from vesalius.metrics.detection.froc import FrocImage
 from vesalius.metrics.registry import Metric, all_metrics, get
@@ -153,33 +152,3 @@ def test_unknown_names_are_met_with_the_nearest():
     assert get("dice").higher_is_better is True
     with pytest.raises(UsageError, match="auroc"):
         get("aurok")
-
-
-def test_accumulating_equals_all_at_once():
-    rng = np.random.default_rng(0)
-    y, s = np.r_[0, 1, rng.integers(0, 2, 40)], rng.random(42)
-    one, two = Accumulator("auroc"), Accumulator("auroc")
-    one.update(y[:10], s[:10])
-    one.update(y[10:20], s[10:20])
-    two.update(y[20:], s[20:])
-    one.merge(two)
-    assert len(one) == 42
-    assert one.compute() == get("auroc")(y, s)
-    one.reset()
-    with pytest.raises(BadInputError, match="no batch"):
-        one.compute()
-    texts = Accumulator("bleu", n=2)
-    texts.update(TEXT[:1], TEXT[:1])
-    texts.update(TEXT[1:], TEXT[1:])
-    assert texts.compute() == pytest.approx(1.0)
-
-
-def test_accumulators_refuse_what_does_not_fit():
-    total = Accumulator("auroc")
-    with pytest.raises(BadInputError, match="length"):
-        total.update([0, 1], [0.2])
-    total.update([0, 1], [0.2, 0.3])
-    with pytest.raises(UsageError, match="inputs"):
-        total.update([0, 1])
-    with pytest.raises(UsageError, match="different"):
-        total.merge(Accumulator("auprc"))

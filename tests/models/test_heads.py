@@ -12,11 +12,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.tolerance import FLOAT32, close
 from vesalius.cases import Case, Image, Label
+from vesalius.cases.targets import guess_task, target_value
 from vesalius.errors import BadInputError, MissingError, UsageError, VesaliusError
 from vesalius.models.calibrators import Calibrator, fit_calibrator, probabilities
-from vesalius.models.fitting import draw_shots, fit, fit_vectors, guess_task, mean_by_case, target_value
+from vesalius.models.fitting import fit, fit_vectors, mean_by_case
 from vesalius.models.heads import Head
-from vesalius.models.probes import KNN_TAU, Neighbours, fit_probe
+from vesalius.models.probes import KNN_TAU, Neighbours, draw_shots, fit_probe
 
 
 def unit(x):

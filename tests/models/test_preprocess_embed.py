@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from tests.tolerance import REPEATED, close
 from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError
-from vesalius.models.embedding import TowerEmbedder, text_key, unit
+from vesalius.models.embedding import TowerEmbedder, unit
 from vesalius.models.preprocess import ViewPreprocess
 
 RNG = np.random.default_rng(0)
@@ -219,6 +219,24 @@ def test_each_text_is_computed_once():
     assert toy.embed_text([]).shape == (0, 5)
 
 
+def test_few_texts_are_remembered_and_none_as_written(monkeypatch):
+    monkeypatch.setattr("vesalius.models.embedding.TEXTS_KEPT", 3)
+    toy = Toy()
+    toy.embed_text(["a", "b", "c"])
+    toy.embed_text(["a"])  # asked again: the last to go
+    toy.embed_text(["d"])
+    assert toy.texts == ["a", "b", "c", "d"]
+    toy.embed_text(["a", "c", "d"])
+    assert toy.texts == ["a", "b", "c", "d"]
+    toy.embed_text(["b"])
+    assert toy.texts == ["a", "b", "c", "d", "b"]
+    assert len(toy._texts) == 3
+    many = [f"query {i}" for i in range(9)]  # more at once than are kept
+    assert np.array_equal(toy.embed_text(many + many), np.vstack([Toy().embed_text(many)] * 2))
+    assert len(toy._texts) == 3
+    assert not any(b"query" in key for key in toy._texts)
+
+
 def test_no_text_tower_is_said():
     class Mute(Toy):
         _forward_texts = TowerEmbedder._forward_texts
@@ -231,10 +249,6 @@ def test_no_text_tower_is_said():
 def test_unusable_vectors_are_refused(row):
     with pytest.raises(BadInputError, match=r"toy, row 1"):
         unit(np.asarray([[1, 0], row]), "toy")
-
-
-def test_text_keys_tell_models_and_texts_apart():
-    assert len({text_key(f, t) for f in ("a", "b") for t in ("x", "y", "")}) == 6
 
 
 @pytest.mark.parametrize("resample", ["bilinear", "bicubic", "lanczos", "nearest", "box"])

@@ -345,3 +345,17 @@ def test_a_tampered_copy_is_refused(nano, tmp_path, how):
         return
     with pytest.raises(MissingError, match=r"nano\.safetensors"):
         load(f"dir:{folder}", device="cpu")
+
+
+def test_no_home_is_an_error_and_never_a_shared_folder(monkeypatch):
+    for name in ("VESALIUS_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(store.Path, "home", classmethod(lambda _: (_ for _ in ()).throw(RuntimeError("no home"))))
+    with pytest.raises(UsageError, match="VESALIUS_HOME"):
+        store.home()
+    monkeypatch.undo()
+    for name in ("VESALIUS_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(UsageError, match="no place"):
+        store.home()

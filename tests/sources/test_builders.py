@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vesalius.cases import Box, Case, Image, Label, Region, Report
 from vesalius.errors import UsageError
-from vesalius.sources.builders import balanced_indices, captions, class_counts, class_weights, label_text, statements
+from vesalius.sources.builders import captions, label_text, statements
 
 FILM = Image(uri="a.png", modality="DX", view="PA", body_part="chest")
 
@@ -74,33 +69,3 @@ def test_regions_are_said_with_side_and_severity_and_organs_are_not() -> None:
     assert all("small left effusion" in s.lower() for s in captions(case, 6))
     assert label_text(case) == "DX chest: left effusion"
     assert [s.finding for s in statements(case, image=1)] == ["mass", "effusion"]
-
-
-def test_class_weights_by_hand() -> None:
-    cases = [Case(str(n), labels={"class": "a" if n < 3 else "b"}) for n in range(4)] + [Case("x")]
-    counts = class_counts(cases)
-    assert counts == {"a": 3, "b": 1}
-    # 1/3 and 1, scaled so that 3 w_a + w_b = 4.
-    assert class_weights(counts) == pytest.approx({"a": 2 / 3, "b": 2})
-    # Effective numbers at beta 0.5: (1 - 1/8)/(1/2) = 1.75 and 1; weights 4/7 and 1, scale 4/(12/7 + 1).
-    scale = 4 / (12 / 7 + 1)
-    assert class_weights(counts, beta=0.5) == pytest.approx({"a": 4 / 7 * scale, "b": scale})
-    for bad in ({}, {"a": 0}):
-        with pytest.raises(UsageError):
-            class_weights(bad)
-    with pytest.raises(UsageError):
-        class_weights(counts, beta=1.0)
-
-
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.integers(0, 60), st.integers(0, 99))
-def test_balanced_samples(values: list[str], n: int, seed: int) -> None:
-    drawn = balanced_indices(values, n, seed=seed)
-    assert len(drawn) == n
-    per_class = Counter(values[i] for i in drawn)
-    shares = [per_class[v] for v in set(values)]
-    assert max(shares) - min(shares) <= 1
-    times = Counter(int(i) for i in drawn)
-    for value in set(values):
-        own = [times[i] for i, v in enumerate(values) if v == value]
-        assert max(own) - min(own) <= 1
-    assert np.array_equal(drawn, balanced_indices(values, n, seed=seed))

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from vesalius.audit.inputs import Scorer, display
 from vesalius.audit.robustness import Robustness, robustness
 from vesalius.cases import Case
+from vesalius.cases.targets import target_value
 from vesalius.corruptions import SEVERITIES, registry
 from vesalius.errors import BadInputError
-from vesalius.models.fitting import target_value
 
 __all__ = ["as_baseline", "benchmark", "published_form", "suite_of"]
 

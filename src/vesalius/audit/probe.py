@@ -40,17 +40,17 @@ class Probe:
 
 
 def fit_probe(features: npt.ArrayLike, y: npt.ArrayLike, ridge: float = 1.0) -> Probe:
-    """Fit by L-BFGS on the mean log loss plus `ridge / (2 n) |w|^2` (features standardised, the constant free).
+    """Fit scikit-learn's logistic regression on standardised features, with a free constant.
 
     Args:
         features: `(n, d)`.
         y: Labels 0/1 `(n,)`.
-        ridge: Strength of the penalty, as 1 / C in scikit-learn.
+        ridge: Strength of the penalty, 1 / C.
 
     Raises:
         BadInputError: One class, NaN, or shapes that do not fit.
     """
-    from scipy.optimize import minimize
+    from sklearn.linear_model import LogisticRegression
 
     x, labels = np.asarray(features, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or labels.shape != (len(x),):
@@ -69,19 +69,10 @@ def fit_probe(features: npt.ArrayLike, y: npt.ArrayLike, ridge: float = 1.0) -> 
         left, size, right = np.linalg.svd(z, full_matrices=False)
         z, basis = left * size, right
 
-    def loss(w: Floats) -> tuple[float, Floats]:
-        margin = z @ w[:-1] + w[-1]
-        p = 1.0 / (1.0 + np.exp(-np.clip(margin, -500, 500)))
-        value = float(np.mean(np.logaddexp(0.0, margin) - labels * margin)) + ridge / (2 * n) * float(w[:-1] @ w[:-1])
-        error = (p - labels) / n
-        return value, np.append(z.T @ error + ridge / n * w[:-1], error.sum())
-
-    start = np.zeros(z.shape[1] + 1)
-    rate = labels.mean()
-    start[-1] = np.log(rate / (1 - rate))
-    w = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-7}).x
-    weight = w[:-1] if basis is None else w[:-1] @ basis
-    return Probe(mean, scale, np.asarray(weight), float(w[-1]))
+    model = LogisticRegression(C=1 / ridge, tol=1e-7, max_iter=1000).fit(z, labels)
+    w, bias = model.coef_[0], float(model.intercept_[0])
+    weight = w if basis is None else w @ basis
+    return Probe(mean, scale, np.asarray(weight), bias)
 
 
 def cross_validated(

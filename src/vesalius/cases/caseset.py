@@ -103,30 +103,6 @@ class CaseSet(Iterable[Case]):
         source = self._source
         return self._like(lambda: islice(source(), n))
 
-    def merge(self, *others: CaseSet) -> CaseSet:
-        """This set, then the others; image uris become absolute so that all stay readable.
-
-        Raises:
-            BadInputError: Two cases with one id (raised while iterating).
-        """
-        sets = (self, *others)
-
-        def both() -> Iterator[Case]:
-            seen: set[str] = set()
-            for part in sets:
-                for case in part:
-                    if case.id in seen:
-                        raise BadInputError(
-                            "cannot merge case sets",
-                            item=case.id,
-                            why="the id is in both",
-                            fix="rename the ids of one set",
-                        )
-                    seen.add(case.id)
-                    yield case
-
-        return CaseSet(both, name="+".join(s.name for s in sets if s.name))
-
     def split(
         self,
         fractions: Mapping[str, float],

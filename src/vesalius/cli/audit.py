@@ -118,8 +118,9 @@ def _read(cases: CaseSet, options: argparse.Namespace, run: Run, target: str = "
 
 def _classifier(options: argparse.Namespace, cases: CaseSet, run: Run) -> tuple[Any, CaseSet, float, Any]:
     """(classifier, the cases to audit it on, its threshold, the positive value)."""
+    from vesalius.cases.targets import target_value
     from vesalius.models import load
-    from vesalius.models.fitting import fit, target_value
+    from vesalius.models.fitting import fit
     from vesalius.models.heads import Head, HeadClassifier
     from vesalius.models.zeroshot import zero_shot
 

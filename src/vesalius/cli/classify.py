@@ -42,9 +42,9 @@ def run(options: argparse.Namespace, run: Run) -> None:
         raise UsageError("--operating-point and --evidence belong to a head", fix="give --head DIR")
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")
+    from vesalius.cases.targets import target_value
     from vesalius.cli.classifying import method
     from vesalius.cli.sources import open_cases
-    from vesalius.models.fitting import target_value
 
     how = method(options, run)
     head = how.head

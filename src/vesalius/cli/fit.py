@@ -58,8 +58,9 @@ class _Rows:
 
 def _from_library(options: argparse.Namespace, model: Embedder) -> _Rows:
     """Rows from vectors that a library holds already."""
+    from vesalius.cases.targets import target_value
     from vesalius.library import Library
-    from vesalius.models.fitting import mean_by_case, target_value
+    from vesalius.models.fitting import mean_by_case
 
     with Library.open(options.source, model, create=False, readonly=True) as library:
         kept = [(c.id, c.group, v) for c in library.cases() if (v := target_value(c, options.target)) is not None]
@@ -71,9 +72,9 @@ def _from_library(options: argparse.Namespace, model: Embedder) -> _Rows:
 
 def _from_cases(options: argparse.Namespace, model: Embedder, run: Run) -> _Rows:
     """Rows from images, decoded and embedded now."""
+    from vesalius.cases.targets import target_value
     from vesalius.cli.embedding import embedded
     from vesalius.cli.sources import open_cases
-    from vesalius.models.fitting import target_value
 
     cases = open_cases(options.source, options, run, layout=options.layout)
     usable = cases.filter(lambda c: bool(c.images) and target_value(c, options.target) is not None)
@@ -86,7 +87,8 @@ def _from_cases(options: argparse.Namespace, model: Embedder, run: Run) -> _Rows
 def run(options: argparse.Namespace, run: Run) -> None:
     """Fit, report, save."""
     from vesalius.models import load
-    from vesalius.models.fitting import draw_shots, fit_vectors
+    from vesalius.models.fitting import fit_vectors
+    from vesalius.models.probes import draw_shots
 
     if options.plot and options.out is None:
         raise UsageError("--plot needs a folder", fix="give --out DIR")

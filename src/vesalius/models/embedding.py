@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models.preprocess import ViewPreprocess
 from vesalius.models.protocols import AnyArray, FloatArray
+
+#: Texts whose vectors an embedder remembers: 6 MB at 384 numbers each, and more than any set of prompts.
+TEXTS_KEPT = 4096
 
 
 class TowerEmbedder(ABC):
@@ -35,7 +39,8 @@ class TowerEmbedder(ABC):
     ) -> None:
         self._name, self._fingerprint, self._dim, self._preprocess = name, fingerprint, dim, preprocess
         self.batch_size = batch_size
-        self._texts: dict[str, npt.NDArray[np.float32]] = {}
+        # Least recently asked first. Keyed by hash: what was asked is not kept, and the store does not grow for ever.
+        self._texts: OrderedDict[bytes, npt.NDArray[np.float32]] = OrderedDict()
 
     @property
     def name(self) -> str:
@@ -91,18 +96,24 @@ class TowerEmbedder(ABC):
         return unit(summed, self.name)
 
     def embed_text(self, texts: Sequence[str]) -> FloatArray:
-        """`(n, dim)` unit vectors of texts; each text is computed once in the life of this object.
+        """`(n, dim)` unit vectors of texts; the last few thousand different ones are remembered.
 
         Raises:
             MissingError: The model has no text tower.
         """
-        new = [t for t in dict.fromkeys(texts) if t not in self._texts]
-        if new:
-            vectors = unit(self._forward_texts(new), self.name)
-            self._texts.update(zip(new, vectors, strict=True))
         if not texts:
             return np.zeros((0, self.dim), np.float32)
-        return np.stack([self._texts[t] for t in texts])
+        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest() for t in texts]
+        found = {k: v for k in keys if (v := self._texts.get(k)) is not None}
+        new = {k: t for k, t in zip(keys, texts, strict=True) if k not in found}
+        if new:
+            found.update(zip(new, unit(self._forward_texts(list(new.values())), self.name), strict=True))
+        for key in dict.fromkeys(keys):
+            self._texts[key] = found[key]
+            self._texts.move_to_end(key)
+        while len(self._texts) > TEXTS_KEPT:
+            self._texts.popitem(last=False)
+        return np.stack([found[k] for k in keys])
 
 
 def batch_size_for(device: str) -> int:
@@ -122,11 +133,6 @@ def unit(vectors: npt.NDArray[Any], name: str) -> FloatArray:
         bad = int(np.flatnonzero(~np.isfinite(norm[:, 0]) | (norm[:, 0] == 0))[0])
         raise BadInputError("model gave an unusable vector", item=f"{name}, row {bad}", why="it is zero or not finite")
     return np.asarray(v / norm, np.float32)
-
-
-def text_key(fingerprint: str, text: str) -> str:
-    """Key of a text's vector in a cache on disk."""
-    return hashlib.sha256(f"{fingerprint}\0{text}".encode()).hexdigest()
 
 
 def _batches(views: Sequence[AnyArray], size: int) -> Iterator[AnyArray]:

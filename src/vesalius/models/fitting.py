@@ -6,7 +6,6 @@ calibrated by a calibrator fitted without its fold.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,12 +14,13 @@ import numpy.typing as npt
 
 from vesalius.cases import Case
 from vesalius.cases.splits import kfold
+from vesalius.cases.targets import Task, Value, class_name, class_names, guess_task, target_value
 from vesalius.errors import BadInputError, UsageError
 from vesalius.metrics.evaluation import evaluate_classes, evaluate_numbers
 from vesalius.models.calibrators import CalibrationKind, Calibrator, fit_calibrator
 from vesalius.models.embedding import unit
-from vesalius.models.heads import Head, Task, Value
-from vesalius.models.probes import ProbeKind, fit_probe
+from vesalius.models.heads import Head
+from vesalius.models.probes import ProbeKind, draw_shots, fit_probe
 from vesalius.models.protocols import Embedder
 
 
@@ -113,7 +113,7 @@ def fit_vectors(
     x = np.asarray(vectors, np.float64)
     classes: tuple[str, ...] = ()
     if job == "classification":
-        classes = _class_names(values)
+        classes = class_names(values)
         values = [class_name(v) for v in values]
         y: npt.NDArray[Any] = np.asarray([classes.index(v) for v in values])
         strata: list[Any] = list(values)
@@ -187,42 +187,6 @@ def mean_by_case(
     return unit(summed, "mean of a case's images")
 
 
-def target_value(case: Case, target: str) -> Value | None:
-    """The value a head learns: a label, else an attribute, else a fact of the first image; None when not known.
-
-    A label's -1 (uncertain) counts as not known.
-    """
-    names = {name.lower(): name for name in case.labels}
-    if target.lower() in names:
-        label = case.labels[names[target.lower()]]
-        return None if label.value == -1 and not label.unit else label.value
-    attribute = case.attributes.get(target)
-    if attribute is not None:
-        return attribute
-    if target in ("modality", "view", "body_part") and case.images:
-        return str(getattr(case.images[0], target)) or None
-    return None
-
-
-def guess_task(values: Sequence[Value]) -> Task:
-    """Regression for numbers with more than ten different values, else classification."""
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return "regression" if numbers and len(set(values)) > 10 else "classification"
-
-
-def _class_names(values: Sequence[Value]) -> tuple[str, ...]:
-    """Distinct values as text: numbers in their order, else alphabetical (so absent 0 comes before present 1)."""
-    distinct = set(values)
-    if all(isinstance(v, int | float) for v in distinct):
-        return tuple(class_name(v) for v in sorted(distinct, key=float))
-    return tuple(sorted({class_name(v) for v in distinct}))
-
-
-def class_name(value: Value) -> str:
-    """A class as text; 1 and 1.0 are one class, for JSON does not tell them apart."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
 def _complete_folds(
     groups: Sequence[str], strata: Sequence[Any], folds: int, seed: int, target: str
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
@@ -259,18 +223,3 @@ def _possible_folds(values: Sequence[Value], groups: Sequence[str], folds: int, 
             fix="add cases, or leave the class out",
         )
     return possible
-
-
-def draw_shots(values: Sequence[Value], shots: int, seed: int) -> list[int]:
-    """Indices of at most `shots` cases of each value, drawn by seed, in their order."""
-    if shots < 1:
-        raise UsageError("a head needs cases", item=f"shots={shots}", fix="use 1 or more, or leave it out for all")
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(values))
-    taken: Counter[str] = Counter()
-    out = []
-    for i in order:
-        if taken[class_name(values[i])] < shots:
-            taken[class_name(values[i])] += 1
-            out.append(int(i))
-    return sorted(out)

@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vesalius.cases import Image
+from vesalius.cases.targets import Task, Value
 from vesalius.errors import BadInputError, MissingError, UsageError
 from vesalius.metrics.classification.operating import Cost, OperatingPoint, operating_point
 from vesalius.metrics.evaluation import Evaluation
@@ -27,8 +28,6 @@ from vesalius.models.probes import Floats, Linear, Neighbours, Probe, ProbeKind
 from vesalius.models.protocols import Embedder
 
 SCHEMA = 2
-Task = Literal["classification", "regression"]
-Value = str | int | float
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 from vesalius.cases.splits import kfold
+from vesalius.cases.targets import Value, class_name
 from vesalius.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
@@ -120,6 +121,20 @@ def fit_probe(
         strength = _choose(RIDGE_ALPHA, x, y, groups, _Ridge, "number", seed)
         return _Ridge(strength).fit(x, y)
     raise UsageError("probe kind is not known", item=str(kind), fix="use logistic, prototype, knn or ridge")
+
+
+def draw_shots(values: Sequence[Value] | Ints, shots: int, seed: int | np.random.Generator) -> list[int]:
+    """Indices of at most `shots` cases of each value, without repeats, drawn by seed; ascending.
+
+    Raises:
+        UsageError: Fewer than one shot.
+    """
+    if shots < 1:
+        raise UsageError("a head needs cases", item=f"shots={shots}", fix="use 1 or more, or leave it out for all")
+    rng = np.random.default_rng(seed)
+    names = np.asarray([class_name(v) for v in values])
+    drawn = [rng.permutation(np.flatnonzero(names == name))[:shots] for name in np.unique(names)]
+    return sorted(int(i) for part in drawn for i in part)
 
 
 def _prototype(x: Floats, y: npt.NDArray[Any], classes: int) -> Linear:

@@ -45,12 +45,29 @@ class Entry:
 
 
 def home() -> Path:
-    """Where added models live: `$VESALIUS_HOME/models`, else the user's data folder. Not created here."""
+    """Where added models live: `$VESALIUS_HOME/models`, else the user's data folder. Not created here.
+
+    Raises:
+        UsageError: There is no such place: neither VESALIUS_HOME, XDG_DATA_HOME nor HOME is set. A shared temporary
+            folder would do, but anyone could have put a model there.
+    """
     base = os.environ.get("VESALIUS_HOME")
     if base:
         return Path(base) / "models"
-    data = os.environ.get("XDG_DATA_HOME") or (Path(os.environ.get("HOME", tempfile.gettempdir())) / ".local" / "share")
-    return Path(data) / "vesalius" / "models"
+    data = os.environ.get("XDG_DATA_HOME")
+    if data:
+        return Path(data) / "vesalius" / "models"
+    try:
+        user = Path.home()  # HOME, or the home of a user that the system knows
+    except RuntimeError:
+        user = Path()
+    if not user.is_absolute():
+        raise UsageError(
+            "there is no place for added models",
+            why="none of VESALIUS_HOME, XDG_DATA_HOME and HOME is set",
+            fix="set VESALIUS_HOME to a folder that only you can write to",
+        )
+    return user / ".local" / "share" / "vesalius" / "models"
 
 
 def entries() -> Iterator[Entry]:

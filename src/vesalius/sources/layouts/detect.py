@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from vesalius.errors import MissingError
+from vesalius.sources.layouts.catalogue import layouts
 from vesalius.sources.layouts.files import header, is_image, rows
 from vesalius.sources.layouts.layout import Layout, Rule
-from vesalius.sources.layouts.registry import layouts
 
 #: Bytes of a JSON or XML file that are looked at.
 _HEAD = 1 << 18

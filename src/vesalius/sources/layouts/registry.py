@@ -1,8 +1,7 @@
-"""All layouts by name, listed without importing their readers, and folders read through them."""
+"""Folders read through the layout they are in, named or found out."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -11,37 +10,11 @@ from typing import Any
 
 from vesalius.cases import Case, CaseSet
 from vesalius.errors import BadInputError, MissingError, UsageError
-from vesalius.sources.layouts import public
+from vesalius.sources.layouts.catalogue import layout_named, layouts, reference
+from vesalius.sources.layouts.detect import detect
 from vesalius.sources.layouts.files import Refused
-from vesalius.sources.layouts.layout import Layout
-from vesalius.sources.open_sets import readers as open_sets
 
-
-@functools.cache
-def layouts() -> tuple[Layout, ...]:
-    """Every layout that can be read, in the order in which they are tried; nothing heavy is imported."""
-    return (*open_sets.LAYOUTS, *public.LAYOUTS)
-
-
-def layout_named(name: str) -> Layout:
-    """The layout of this name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    for layout in layouts():
-        if layout.name == name:
-            return layout
-    raise UsageError("no such layout", item=name, fix=f"use one of {', '.join(x.name for x in layouts())}")
-
-
-def reference() -> str:
-    """The table of all layouts in Markdown, for the generated reference."""
-    lines = ["| layout | what | licence | written by `data convert` |", "|---|---|---|---|"]
-    for layout in layouts():
-        title = f"[{layout.title}]({layout.url})" if layout.url else layout.title
-        lines.append(f"| `{layout.name}` | {title} | {layout.licence or '-'} | {'yes' if layout.writer else 'no'} |")
-    return "\n".join(lines) + "\n"
+__all__ = ["import_folder", "layout_named", "layouts", "reference", "resolve"]
 
 
 def resolve(target: str) -> Callable[..., Any]:
@@ -73,8 +46,6 @@ def import_folder(folder: str | os.PathLike[str], layout: str | None = None, *, 
     if not path.is_dir():
         raise MissingError("folder is not there", item=str(path))
     if layout is None:
-        from vesalius.sources.layouts.detect import detect
-
         found = detect(path)
         if not found:
             raise BadInputError(

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from vesalius.cases import Case, Image
 from vesalius.cases.geometry import Mask
+from vesalius.cases.targets import target_value
 from vesalius.errors import BadInputError
-from vesalius.models.fitting import target_value
 from vesalius.models.preprocess import ViewPreprocess
 
 Ints = npt.NDArray[np.int64]

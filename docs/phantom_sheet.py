@@ -1,6 +1,6 @@
 """A contact sheet of every kind of study with its annotations drawn.
 
-`python -m vesalius.sources.phantom.sheet --out docs/explanation/phantom.png`
+`python -m docs.phantom_sheet --out docs/explanation/phantom.png`
 """
 
 from __future__ import annotations
