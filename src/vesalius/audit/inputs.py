@@ -14,12 +14,15 @@ from vesalius.cases import Case, Image, Mask
 from vesalius.cases.geometry import Box, Polygon
 from vesalius.corruptions.keys import generator
 from vesalius.errors import BadInputError, UsageError
+from vesalius.models.seen import Seen
 from vesalius.render.display import to_display
 
 __all__ = ["GROUP_ATTRIBUTES", "Inputs", "Scorer", "display", "gather", "positive_column"]
 
 Bools = npt.NDArray[np.bool_]
 
+#: Reason in `left_out` of cases that the model was trained on.
+SEEN = "the model was trained on pictures of these patients"
 #: Attributes that make subgroups unless others are named; what a case has beyond them is left alone.
 GROUP_ATTRIBUTES = (
     "age", "sex", "ethnicity", "race", "education", "insurance", "site", "device", "manufacturer", "view", "modality",
@@ -50,6 +53,8 @@ class Inputs:
         patients: Patient of each case.
         attributes: Name to values (None where missing).
         left_out: Reason to number of cases left out.
+        seen: How many of the given cases are of patients that the model was trained on; None where that is not known.
+            Those that are not in `left_out` are among `cases`.
     """
 
     cases: tuple[Case, ...]
@@ -58,6 +63,7 @@ class Inputs:
     patients: tuple[str, ...]
     attributes: dict[str, list[Any]]
     left_out: dict[str, int]
+    seen: int | None = None
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -114,8 +120,12 @@ def gather(
     positive: Any = 1,
     limit: int | None = None,
     attributes: Sequence[str] = GROUP_ATTRIBUTES,
+    seen: Seen | None = None,
+    count_seen: bool = False,
 ) -> Inputs:
     """Take the cases whose label is known; uncertain (-1) and unknown ones are left out and counted.
+
+    So are those of patients that the model was trained on, unless no other cases of both classes would be left.
 
     Args:
         cases: Cases.
@@ -123,6 +133,8 @@ def gather(
         positive: Its positive value (1, or a class name).
         limit: Stop after so many usable cases.
         attributes: Those to keep; `view` and `modality` are taken from the image.
+        seen: What the model was trained on, where that is known.
+        count_seen: Keep the cases that it was trained on.
 
     Raises:
         BadInputError: No usable case, or one class only.
@@ -148,6 +160,14 @@ def gather(
     if len(set(y)) < 2:
         why = f"all {len(y)} cases are {'positive' if y[0] else 'negative'}"
         raise BadInputError("nothing to audit", item=target, why=why)
+    known = 0
+    if seen is not None:
+        mine = seen.patients(kept)
+        known = int(mine.sum())
+        new = [i for i, m in enumerate(mine) if not m]
+        if known and not count_seen and len({y[i] for i in new}) == 2:
+            left[SEEN] = known
+            kept, y = [kept[i] for i in new], [y[i] for i in new]
     names = sorted({k for c in kept for k in c.attributes})
     columns: dict[str, list[Any]] = {k: [c.attributes.get(k) for c in kept] for k in names if k in attributes}
     for extra in ("view", "modality"):
@@ -161,6 +181,7 @@ def gather(
         tuple(c.group for c in kept),
         usable,
         dict(left),
+        None if seen is None else known,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vesalius.audit.finding import Finding
+from vesalius.audit.inputs import SEEN
 from vesalius.audit.report import AuditReport
 from vesalius.metrics.measure import Measure
 from vesalius.render.pages import Beside, Fold, Part, Plot, Row, Section, Table, Text, number, p_value
@@ -76,7 +77,8 @@ def page(report: AuditReport) -> str:
         report=report,
         bad=bool(report.alarms()) or not report.passed or not report.tested,
         cards=[(label, report.values[key]) for key, label in CARDS if key in report.values],
-        left_out="; left out: " + ", ".join(f"{v} ({k})" for k, v in left.items()) if left else "",
+        left_out=("; left out: " + ", ".join(f"{v} ({k})" for k, v in left.items()) if left else "")
+        + _flattered(report),
     )
 
 
@@ -306,3 +308,11 @@ def _leakage(report: AuditReport) -> Iterator[Section]:
     ]
     table = Table(("kind", "case", "case", "parts", "similarity"), rows, (4,))
     yield Section(TITLES["leakage"], f"Found: {counts}.", [table] if rows else [])
+
+
+def _flattered(report: AuditReport) -> str:
+    """Says that the model knows patients that are among those audited."""
+    known = (report.sections.get("seen") or {}).get("cases") or 0
+    if not known or SEEN in (report.sections.get("left_out") or {}):
+        return ""
+    return f"; the model was trained on pictures of the patients of {known} of these cases, so figures flatter it"

@@ -21,6 +21,7 @@ from vesalius.audit.sections import SECTIONS
 from vesalius.cases import CaseSet
 from vesalius.corruptions import SEVERITIES
 from vesalius.errors import BadInputError, UsageError
+from vesalius.models.seen import seen_by
 
 __all__ = ["SECTIONS", "AuditReport", "audit"]
 
@@ -47,6 +48,7 @@ def audit(
     resamples: int = 2000,
     most_pictures: int = 400,
     limit: int | None = None,
+    count_seen: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Audit a two-class decision of a classifier on cases it was not trained on.
@@ -73,6 +75,8 @@ def audit(
         resamples: Bootstrap resamples.
         most_pictures: Pictures used where the model must run many times (one a patient, drawn by the seed).
         limit: Use the first so many labelled cases.
+        count_seen: Keep cases of patients that the model was trained on; by default they are left out, where its folder
+            names them and enough others are there. `report.sections["seen"]` says how many there are.
         progress: Called with a line of text from time to time.
 
     Raises:
@@ -87,7 +91,9 @@ def audit(
             "unknown section of an audit", item=", ".join(sorted(unknown)), fix=f"use some of {', '.join(SECTIONS)}"
         )
     say = progress or (lambda _: None)
-    inputs = gather(cases, target, positive=positive, limit=limit, attributes=attributes)
+    inputs = gather(
+        cases, target, positive=positive, limit=limit, attributes=attributes, seen=seen_by(model), count_seen=count_seen
+    )
     asker = Asker(model, inputs, positive_column(model, target, positive))
     say(f"scoring {len(inputs)} cases")
     settings = Settings(
@@ -127,7 +133,7 @@ def audit(
         seconds=time.perf_counter() - start,
         tested=tuple(name for name in SECTIONS if name in tested),
         fingerprint=_fingerprint(context, positive, sections),
-        sections={**context.sections, "left_out": inputs.left_out},
+        sections={**context.sections, "left_out": inputs.left_out, "seen": {"cases": inputs.seen}},
     )
 
 

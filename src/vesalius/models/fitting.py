@@ -22,6 +22,7 @@ from vesalius.models.embedding import unit
 from vesalius.models.heads import Head
 from vesalius.models.probes import ProbeKind, draw_shots, fit_probe
 from vesalius.models.protocols import Embedder
+from vesalius.models.seen import seen_by
 
 
 def fit(
@@ -36,8 +37,12 @@ def fit(
     shots: int | None = None,
     folds: int = 5,
     seed: int = 0,
+    count_seen: bool = False,
 ) -> Head:
     """Fit a head on cases' images.
+
+    Where the model's folder says which pictures it was trained on, cases of those patients are learnt from but stay out
+    of the held-out figures, as the model would flatter itself on them (`settings["seen"]` says how many).
 
     Args:
         cases: Cases with images; a case with several is represented by the mean of their vectors.
@@ -50,6 +55,7 @@ def fit(
         shots: Use this many cases of each class at most, drawn by seed.
         folds: Patient-grouped folds.
         seed: Seed of folds and shots.
+        count_seen: Count cases that the model was trained on in the held-out figures too.
 
     Returns:
         The head, with its cross-validated evaluation.
@@ -69,6 +75,8 @@ def fit(
     chosen = range(len(kept)) if shots is None else draw_shots([v for _, v in kept], shots, seed)
     kept = [kept[i] for i in chosen]
     vectors = case_vectors([case for case, _ in kept], embedder)
+    known = seen_by(embedder)
+    seen = None if known is None else known.patients([case for case, _ in kept])
     return fit_vectors(
         vectors,
         [value for _, value in kept],
@@ -83,6 +91,8 @@ def fit(
         balance=balance,
         folds=folds,
         seed=seed,
+        seen=seen,
+        count_seen=count_seen,
     )
 
 
@@ -101,15 +111,21 @@ def fit_vectors(
     balance: bool = False,
     folds: int = 5,
     seed: int = 0,
+    seen: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
+    count_seen: bool = False,
 ) -> Head:
-    """Fit a head on vectors that exist already (those of a library); arguments as for `fit`."""
+    """Fit a head on vectors that exist already (those of a library); arguments as for `fit`.
+
+    Args as there, and:
+        seen: Which cases the model was trained on; None where that is not known.
+    """
     job = task or guess_task(values)
     probe_kind: ProbeKind = kind or ("logistic" if job == "classification" else "ridge")
     if (probe_kind == "ridge") != (job == "regression"):
         raise UsageError("this probe does not fit the task", item=f"{probe_kind} for {job}")
     if folds < 2:
         raise UsageError("held-out figures need two folds", item=f"folds={folds}", fix="use 2 or more")
-    settings = {"balance": balance, "calibration": calibration, "folds": folds, "seed": seed}
+    settings: dict[str, Any] = {"balance": balance, "calibration": calibration, "folds": folds, "seed": seed}
     x = np.asarray(vectors, np.float64)
     classes: tuple[str, ...] = ()
     if job == "classification":
@@ -136,15 +152,23 @@ def fit_vectors(
         fold_groups = [groups[i] for i in train]
         raw[test] = fit_probe(probe_kind, x[train], y[train], fold_groups, **options).scores(x[test])
     final = fit_probe(probe_kind, x, y, groups, **options)
+    counted = np.ones(len(y), bool)
+    if seen is not None:
+        new = ~np.asarray(seen, bool)
+        # Where too few cases are new to the model, figures on all of them are given, and said to be flattering.
+        left_out = not (count_seen or new.all()) and _enough(strata, groups, new)
+        counted = new if left_out else counted
+        settings["seen"] = {"cases": int((~new).sum()), "of": len(new), "left_out": left_out}
     calibrator, held_out = Calibrator(), raw
     if job == "classification":
-        calibrator = fit_calibrator(calibration, raw, y)
+        calibrator = fit_calibrator(calibration, raw[counted], y[counted])
         held_out = np.zeros_like(raw)
         for train, test in splits:  # calibrated by the other folds' held-out scores alone
-            held_out[test] = fit_calibrator(calibration, raw[train], y[train])(raw[test])
-        evaluation = evaluate_classes(y, held_out, classes, groups, seed=seed)
+            others = train[counted[train]] if _every_class(y[train[counted[train]]], y) else train
+            held_out[test] = fit_calibrator(calibration, raw[others], y[others])(raw[test])
+        evaluation = evaluate_classes(y[counted], held_out[counted], classes, _some(groups, counted), seed=seed)
     else:
-        evaluation = evaluate_numbers(y, raw[:, 0], groups, seed=seed)
+        evaluation = evaluate_numbers(y[counted], raw[counted, 0], _some(groups, counted), seed=seed)
     return Head(
         target,
         job,
@@ -161,7 +185,25 @@ def fit_vectors(
         held_out,
         evaluation,
         settings=settings,
+        counted=counted,
     )
+
+
+def _enough(strata: Sequence[Any], groups: Sequence[str], new: npt.NDArray[np.bool_]) -> bool:
+    """Whether the cases that are new to the model can carry figures: ten patients, and two of every class."""
+    patients: dict[Any, set[str]] = {value: set() for value in strata}
+    for value, group, here in zip(strata, groups, new, strict=True):
+        if here:
+            patients[value].add(group)
+    return len(set().union(*patients.values())) >= 10 and min(map(len, patients.values())) >= 2
+
+
+def _every_class(some: npt.NDArray[Any], everything: npt.NDArray[Any]) -> bool:
+    return set(some.tolist()) == set(everything.tolist())
+
+
+def _some(items: Sequence[str], where: npt.NDArray[np.bool_]) -> list[str]:
+    return [item for item, here in zip(items, where, strict=True) if here]
 
 
 def case_vectors(cases: Sequence[Case], embedder: Embedder) -> npt.NDArray[np.float32]:

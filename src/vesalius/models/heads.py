@@ -69,7 +69,8 @@ class Head:
         held_out: Out-of-fold probabilities `(n, classes)` or values `(n, 1)`.
         evaluation: What those give.
         points: Operating points, by name.
-        settings: Everything else that `fit` was told.
+        settings: Everything else that `fit` was told; `seen` says how many cases the embedder was trained on.
+        counted: `(n,)` cases whose held-out predictions the evaluation and operating points stand on; None means all.
     """
 
     target: str
@@ -88,6 +89,7 @@ class Head:
     evaluation: Evaluation
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    counted: npt.NDArray[np.bool_] | None = None
 
     def predict_vectors(self, vectors: npt.ArrayLike) -> Floats:
         """`(n, classes)` calibrated probabilities, or `(n, 1)` values for regression, from unit vectors."""
@@ -137,10 +139,11 @@ class Head:
         )
 
     def held_out_scores(self, positive: str | None = None) -> tuple[npt.NDArray[np.int64], Floats]:
-        """`(n,)` labels 0/1 and `(n,)` out-of-fold probabilities of one class."""
+        """`(n,)` labels 0/1 and `(n,)` out-of-fold probabilities of one class, of the cases that are counted."""
         column = self.column(positive)
         y = np.asarray([int(str(v) == self.classes[column]) for v in self.values], np.int64)
-        return y, np.ascontiguousarray(self.held_out[:, column])
+        where = slice(None) if self.counted is None else self.counted
+        return y[where], np.ascontiguousarray(self.held_out[where, column])
 
     def column(self, positive: str | None = None) -> int:
         """The column of a class.
@@ -207,6 +210,8 @@ class Head:
             )
         path.mkdir(parents=True, exist_ok=True)
         arrays = {f"probe.{k}": np.ascontiguousarray(v) for k, v in self.probe.arrays().items()}
+        if self.counted is not None:
+            arrays["counted"] = self.counted
         save_file({**arrays, "vectors": self.vectors, "held_out": self.held_out}, path / "head.safetensors")
         part = path / "head.json.part"
         record = {**self.to_dict(), "arrays": sha256(path / "head.safetensors")}
@@ -266,6 +271,7 @@ class Head:
                 Evaluation.from_dict(data["evaluation"]),
                 {k: OperatingPoint.from_dict(v) for k, v in data["points"].items()},
                 data["settings"],
+                arrays.get("counted"),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, SafetensorError) as error:
             raise BadInputError("cannot read head", item=str(path), why=str(error)) from error

@@ -91,9 +91,10 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes the model's vectors: file hashes, preprocessing, kind.
 
-        Heads (`head-*`: boxes, masks) read the model but change no vector, so an index outlives a new head.
+        Heads (`head-*`: boxes, masks) read the model but change no vector, so an index outlives a new head; nor does
+        the list of what the model has seen.
         """
-        aside = {n for n in self.files if n == "held_out.json" or n.startswith("head-")}
+        aside = {n for n in self.files if n in ("held_out.json", "seen.safetensors") or n.startswith("head-")}
         facts = {
             "kind": self.kind,
             "preprocess": dict(self.preprocess),

@@ -85,8 +85,9 @@ def plot_head(head: Head, folder: Path, positive: str | None = None) -> list[Pat
     """Write roc.png, precision-recall.png and calibration.png (predicted.png for a number) into a folder."""
     if head.task == "regression":
         figure, axes = new_figure()
-        truth = np.asarray(head.values, float)
-        axes.plot(truth, head.held_out[:, 0], ".", color=BLUE, alpha=0.6)
+        where = slice(None) if head.counted is None else head.counted
+        truth = np.asarray(head.values, float)[where]
+        axes.plot(truth, head.held_out[where, 0], ".", color=BLUE, alpha=0.6)
         ends = [truth.min(), truth.max()]
         axes.plot(ends, ends, color=GREY, lw=1, ls=":")
         axes.set(xlabel=head.target, ylabel="held-out prediction", title=str(head.evaluation["mae"]))
