@@ -75,6 +75,9 @@ def test_what_is_written_is_read_and_changes_no_fingerprint(tmp_path: Path) -> N
         assert found is not None
         assert found.images([image]).all()
     assert seen_by(object()) is None
+    before.write(tmp_path)
+    assert Seen.read(tmp_path) is None  # another model's: the manifest does not name it
+    after.write(tmp_path)
     (tmp_path / FILE).write_bytes(b"no tensors")
     with pytest.raises(BadInputError, match="what a model has seen"):
         Seen.read(tmp_path)

@@ -90,7 +90,7 @@ class Seen:
 
     @classmethod
     def read(cls, folder: Path) -> Seen | None:
-        """The hashes of a model folder, None where it carries none.
+        """The hashes of a model folder, None where it carries none, or one that its manifest does not name.
 
         Raises:
             BadInputError: The file does not hold hashes in order.
@@ -100,6 +100,8 @@ class Seen:
 
         if not (folder / FILE).is_file():
             return None
+        if (folder / "model.json").is_file() and FILE not in Manifest.read(folder).files:
+            return None  # left over from another model
         try:
             found = load_file(folder / FILE)[_KEY]
         except (SafetensorError, KeyError, OSError, ValueError) as error:
