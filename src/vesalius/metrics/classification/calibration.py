@@ -125,6 +125,15 @@ def reliability_curve(
     Raises:
         BadInputError: Values that are not probabilities, or wrong labels.
     """
+    predicted, observed, count, edges = _binned(y, probability, bins, binning)
+    shares = tuple(wilson(round(o * c), int(c), level) for o, c in zip(observed, count, strict=True))
+    return ReliabilityCurve(predicted, observed, count, shares, edges)
+
+
+def _binned(
+    y: ArrayLike, probability: ArrayLike, bins: int, binning: Binning
+) -> tuple[Floats, Floats, NDArray[np.int_], Floats]:
+    """Mean probability, observed share and number of cases of each bin that holds a case, and the edges of all."""
     labels, p = _pair(y, probability)
     index, edges = _bins(p, bins, binning)
     size = len(edges) - 1
@@ -132,8 +141,12 @@ def reliability_curve(
     hits = np.bincount(index, weights=labels, minlength=size)
     total = np.bincount(index, weights=p, minlength=size)
     keep = count > 0
-    shares = tuple(wilson(round(h), int(c), level) for h, c in zip(hits[keep], count[keep], strict=True))
-    return ReliabilityCurve(total[keep] / count[keep], hits[keep] / count[keep], count[keep], shares, edges)
+    return total[keep] / count[keep], hits[keep] / count[keep], count[keep], edges
+
+
+def _gaps(y: ArrayLike, probability: ArrayLike, bins: int, binning: Binning) -> tuple[Floats, NDArray[np.int_]]:
+    predicted, observed, count, _ = _binned(y, probability, bins, binning)
+    return np.abs(observed - predicted), count
 
 
 @metric(
@@ -147,8 +160,8 @@ def reliability_curve(
 )
 def ece(y: ArrayLike, probability: ArrayLike, bins: int = 15, binning: Binning = "width") -> float:
     """Expected calibration error, arguments as `reliability_curve`."""
-    curve = reliability_curve(y, probability, bins, binning)
-    return float(np.average(curve.gap, weights=curve.count))
+    gaps, count = _gaps(y, probability, bins, binning)
+    return float(np.average(gaps, weights=count))
 
 
 def ece_interval(
@@ -166,8 +179,9 @@ def ece_interval(
 
     Chance alone parts observed from stated in every bin, so the error of a few cases is too large and resampling makes
     it larger still: a percentile interval lies above the truth. This one is mirrored at the estimate (the basic
-    bootstrap), and its lower end is 0 where the errors are no larger than those of the same cases with the signs of
-    each patient's deviations drawn at random, that is, where calibration is not refuted.
+    bootstrap), and its lower end is 0 where calibration is not refuted: where the error is no larger than that of
+    outcomes drawn from the stated probabilities (Broecker and Smith, Weather Forecast 2007), or of the same cases with
+    the signs of each patient's deviations drawn at random.
 
     Args:
         y: Labels 0/1, shape `(n,)`.
@@ -195,13 +209,39 @@ def ece_interval(
         statistic, n, resamples=resamples, seed=seed, groups=groups, method="basic", level=level, limits=(0.0, 1.0)
     )
     unit = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    by_chance = _error_by_chance(p, member, unit, resamples, seed, level)
+    low = 0.0 if found.value <= by_chance else found.low
+    method = found.method + ("; calibration not refuted" if found.value <= by_chance else "")
+    return Measure(found.value, low, max(found.high, low), level, method, n, found.patients)
+
+
+def _error_by_chance(
+    p: Floats, member: Floats, unit: NDArray[np.intp], resamples: int, seed: int, level: float
+) -> float:
+    """The error that chance alone reaches at this level; see `ece_interval`.
+
+    Args:
+        p: `(n,)` probabilities.
+        member: `(n, bins)`: the deviation of each case in the column of its bin.
+        unit: `(n,)` number of each case's patient.
+        resamples: Draws of either kind.
+        seed: Seed.
+        level: Level.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(p)
+    inside = (member != 0).astype(np.float64)
     by_patient = np.zeros((int(unit.max()) + 1, member.shape[1]))
     np.add.at(by_patient, unit, member)
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(resamples, len(by_patient)))
-    by_chance = float(np.quantile(np.abs(signs @ by_patient).sum(axis=1) / n, level))
-    low = 0.0 if found.value <= by_chance else found.low
-    method = found.method + ("; calibration not refuted by sign flips" if found.value <= by_chance else "")
-    return Measure(found.value, low, max(found.high, low), level, method, n, found.patients)
+    drawn, flipped = [], []
+    block = max(1, (1 << 20) // n)  # a block of 8 MB
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        outcome = rng.random((size, n)) < p
+        drawn.append(np.abs((outcome - p) @ inside).sum(axis=1))
+        signs = rng.choice((-1.0, 1.0), size=(size, len(by_patient)))
+        flipped.append(np.abs(signs @ by_patient).sum(axis=1))
+    return max(float(np.quantile(np.concatenate(parts), level)) for parts in (drawn, flipped)) / n
 
 
 @metric(
@@ -213,7 +253,7 @@ def ece_interval(
 )
 def ace(y: ArrayLike, probability: ArrayLike, bins: int = 15) -> float:
     """Adaptive calibration error, arguments as `reliability_curve`."""
-    return float(np.mean(reliability_curve(y, probability, bins, "mass").gap))
+    return float(np.mean(_gaps(y, probability, bins, "mass")[0]))
 
 
 @metric(
@@ -225,4 +265,4 @@ def ace(y: ArrayLike, probability: ArrayLike, bins: int = 15) -> float:
 )
 def mce(y: ArrayLike, probability: ArrayLike, bins: int = 15) -> float:
     """Maximum calibration error, arguments as `reliability_curve`."""
-    return float(np.max(reliability_curve(y, probability, bins, "width").gap))
+    return float(np.max(_gaps(y, probability, bins, "width")[0]))
