@@ -36,7 +36,7 @@ class Locator(nn.Module):
         pool: Cells of the encoder's map that make one of the coarse map's, along a side.
     """
 
-    def __init__(self, channels: int, words: int, dim: int = 64, pool: int = 2) -> None:
+    def __init__(self, channels: int, words: int, dim: int = 64, pool: int = 4) -> None:
         super().__init__()
         self.pool = pool
         self.narrow = nn.Conv2d(channels, dim, 1)
@@ -47,10 +47,13 @@ class Locator(nn.Module):
         self.vector = nn.Linear(2 * dim, dim + 1)
         self.there = nn.Sequential(nn.Linear(5 * dim + 1, dim), nn.GELU(), nn.Linear(dim, 1))
 
-    def cells(self, features: Tensor) -> Tensor:
-        """`(b, channels, h, w)` maps of pictures to the trunk's `(b, dim, h / pool, w / pool)`."""
-        x = F.avg_pool2d(features, self.pool) if self.pool > 1 else features
-        out: Tensor = self.narrow(x)
+    def pooled(self, features: Tensor) -> Tensor:
+        """`(b, channels, h, w)` maps of pictures to `(b, channels, h / pool, w / pool)`."""
+        return F.avg_pool2d(features, self.pool) if self.pool > 1 else features
+
+    def cells(self, pooled: Tensor) -> Tensor:
+        """What `pooled` gave to the trunk's `(b, dim, h, w)`."""
+        out: Tensor = self.narrow(pooled)
         for mix in self.trunk:
             out = mix(out)
         return out

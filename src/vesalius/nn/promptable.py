@@ -286,12 +286,14 @@ def choose(masks: Masks, single: Tensor) -> tuple[Tensor, Tensor]:
     """The mask to show: token 0's, or where one click is all there is, that of tokens 1 to 3 with the best estimate.
 
     Args:
-        masks: Answers.
+        masks: Answers; of a decoder that gives one mask it is that one.
         single: `(n,)` True where the prompt is one click alone.
 
     Returns:
         `(n, h, w)` logits and `(n,)` estimated IoU.
     """
+    if masks.overlap.shape[1] == 1:
+        return masks.logits[:, 0], masks.overlap[:, 0]
     best = torch.where(single, 1 + masks.overlap[:, 1:].argmax(1), 0)
     row = torch.arange(len(best), device=best.device)
     return masks.logits[row, best], masks.overlap[row, best]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from vesalius.errors import BadInputError
 from vesalius.losses.segmentation import dice, focal, overlap
 from vesalius.models.promptable import picture_of, sentence_vectors, shrink
 from vesalius.nn.efficientnet import Pyramid
-from vesalius.nn.promptable import MASKS, Masks, PromptableHead, Prompts, choose, pad_prompts
+from vesalius.nn.promptable import Features, Masks, PromptableHead, Prompts, choose, pad_prompts
 from vesalius.training.clicks import Click, box_corners, error_clicks, first_click, inside_clicks
 
 if TYPE_CHECKING:
@@ -65,6 +65,15 @@ class Targets:
         index = torch.from_numpy(pictures)
         s0, s1, s2, s3, top = (m[index].float() for m in self.maps)
         return Pyramid((s0, s1, s2, s3), top)
+
+    def features(self, head: PromptableHead, rows: npt.NDArray[np.int64]) -> Features:
+        """What the head reads of the pictures of some targets; each picture passes its neck once."""
+        owners, inverse = np.unique(self.picture[rows], return_inverse=True)
+        return head.features(self.pyramid(owners)).rows(torch.from_numpy(inverse))
+
+    def vectors(self, said: Sequence[str]) -> npt.NDArray[np.float32]:
+        """`(n, d)` sentence vectors of names."""
+        return np.stack([self.words[s] for s in said])
 
     def where(self, keep: Callable[[int], bool]) -> npt.NDArray[np.int64]:
         """Numbers of the targets that a condition keeps."""
@@ -181,25 +190,24 @@ class Session:
     """Some targets, what has been said about each, and the masks so far: user and model in turn.
 
     Args:
-        head: The head.
-        targets: All targets.
-        rows: Which of them.
+        head: Called with features and prompts, it gives masks.
+        features: What it reads of each target's picture, row by row.
         truth: `(n, m, m)` what the user wants; not the target's own mask where something absent was asked for.
-        said: A name for each, or "".
+        words: `(n, d)` sentence vector of each target's name; zeros where none was said.
         points: Clicks and box corners for each, the first prompt.
         device: torch device.
+        previous: `(n, m, m)` logits to begin with; a row of NaN is none.
     """
 
     def __init__(
-        self, head: PromptableHead, targets: Targets, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_],
-        said: Sequence[str], points: list[list[Click]], device: str,
+        self, head: Callable[[Any, Prompts], Masks], features: Any, truth: npt.NDArray[np.bool_],
+        words: npt.NDArray[np.float32], points: list[list[Click]], device: str, previous: Tensor | None = None,
     ) -> None:  # fmt: skip
-        self.head, self.truth, self.points, self.device = head, truth, points, device
-        self.named = [bool(s) for s in said]
-        self.words = torch.from_numpy(np.stack([targets.words[s] for s in said])).to(device)
-        owners, inverse = np.unique(targets.picture[rows], return_inverse=True)
-        self.features = head.features(targets.pyramid(owners)).rows(torch.from_numpy(inverse))
-        self.previous = torch.full(truth.shape, float("nan"), device=device)
+        self.head, self.features, self.truth, self.points, self.device = head, features, truth, points, device
+        self.named: list[bool] = np.any(words != 0, 1).tolist()
+        self.words = torch.from_numpy(words).to(device)
+        fresh = torch.full(truth.shape, float("nan")) if previous is None else previous
+        self.previous = fresh.to(device)
 
     def answer(self) -> tuple[Masks, Tensor]:
         """The head's masks for all that was said so far, and `(n,)` True where that is one click alone."""
@@ -275,11 +283,11 @@ def interactive_step(
             )
         there = torch.from_numpy(truth.any((1, 2)).astype(np.float32)).to(device)
         target = torch.from_numpy(truth.astype(np.float32)).to(device)
-        session = Session(head, targets, chosen, truth, said, points, device)
+        session = Session(head, targets.features(head, chosen), truth, targets.vectors(said), points, device)
         losses: dict[str, Tensor] = {}
         for turn in range(rounds):
             masks, single = session.answer()
-            for part, value in _losses(masks, target, there, single, over).items():
+            for part, value in mask_losses(masks, target, there, single, over).items():
                 losses[part] = losses.get(part, torch.zeros((), device=device)) + value / rounds
             if turn < rounds - 1:
                 session.correct([rng] * len(chosen), int(rng.choice((1, 3))), correction)
@@ -288,13 +296,23 @@ def interactive_step(
     return step
 
 
-def _losses(
-    masks: Masks, target: Tensor, there: Tensor, single: Tensor, over: Literal["mask", "batch"]
+def mask_losses(
+    masks: Masks, target: Tensor, there: Tensor, single: Tensor, over: Literal["mask", "batch"] = "mask"
 ) -> dict[str, Tensor]:
-    """Focal, Dice, error of the estimated IoU, presence: of token 0's mask, or for one click of the others' best."""
+    """Focal, Dice, error of the estimated IoU, presence: of token 0's mask, or for one click of the others' best.
+
+    Args:
+        masks: Answers; of a decoder that gives one mask it is always that one.
+        target: `(n, m, m)`, 0 or 1.
+        there: `(n,)` 1 where the target is in the picture.
+        single: `(n,)` True where one click is all that was said.
+        over: What Dice is summed over.
+    """
+    if masks.logits.shape[1] == 1:
+        single = torch.zeros_like(single)
     several = target[:, None].expand_as(masks.logits)
     far, shape = focal(masks.logits, several, alpha=ALPHA), dice(masks.logits, several)
-    allowed = torch.arange(MASKS, device=target.device)[None].expand(len(target), -1) > 0
+    allowed = torch.arange(masks.logits.shape[1], device=target.device)[None].expand(len(target), -1) > 0
     allowed = torch.where(single[:, None], allowed, ~allowed)
     best = (FOCAL * far + shape).detach().masked_fill(~allowed, torch.inf).argmin(1, keepdim=True)
     # The best of several gets most of the gradient; the others a little, or they would never become candidates.
@@ -351,9 +369,8 @@ def dice_by_click(
             [first_click(t, rng)] if first == "click" else box_corners(t) if first == "box" else []
             for t, rng in zip(truth, rngs, strict=True)
         ]
-        session = Session(
-            head, targets, chosen, truth, names if first == "text" else [""] * len(chosen), points, device
-        )
+        words = targets.vectors(names if first == "text" else [""] * len(chosen))
+        session = Session(head, targets.features(head, chosen), truth, words, points, device)
         for turn in range(clicks):
             session.answer()
             now = session.shown()

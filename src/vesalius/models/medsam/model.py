@@ -90,6 +90,12 @@ class MedSam:
         return self.manifest.name
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Every wording of a name that the decoder was trained on."""
+        said = self.manifest.notes.get("names", {})
+        return tuple(wording for wordings in said.values() for wording in wordings)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights and preprocessing."""
         return hashlib.sha256(f"{self.manifest.fingerprint} {VERSION}".encode()).hexdigest()

@@ -78,7 +78,7 @@ class MaskDecoder(nn.Module):
 
     def locate(self, features: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """`(n, SIDE, SIDE)` coarse logits of names, and `(n,)` the logit that each is there."""
-        coarse, there = self.locator(self.locator.cells(features), words)
+        coarse, there = self.locator(self.locator.cells(self.locator.pooled(features)), words)
         whole = F.interpolate(coarse[:, None], size=(SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0]
         return whole, there
 

@@ -159,7 +159,9 @@ class Nano(TowerEmbedder):
 
     @property
     def segmenter(self) -> Segmenter:
-        """What segments in nano's name: `medsam-lite` where its weights are there, else the small head, which says so.
+        """What segments in nano's name: `medsam-lite` and the small head, or without its weights that head alone.
+
+        The small head alone says so in its `note`.
 
         Raises:
             AttributeError: The folder has no small head: it cannot segment, and `hasattr` says so.
@@ -167,9 +169,11 @@ class Nano(TowerEmbedder):
         own = self.own_segmenter
         if self._segmenter is None:
             from vesalius.models.medsam import model as medsam
+            from vesalius.models.nano.chosen import Chosen
 
             try:
-                self._segmenter = medsam.open_tuned(self.device, lambda: self.text_tower)
+                fine = medsam.open_tuned(self.device, lambda: self.text_tower)
+                self._segmenter = Chosen(fine, own, fine.names, lambda: self.text_tower)
             except MissingError as error:
                 own.note = f"masks come from nano's small head: {error}"
                 self._segmenter = own
