@@ -22,7 +22,7 @@ from vesalius.models.embedding import unit
 from vesalius.models.heads import Head
 from vesalius.models.probes import ProbeKind, draw_shots, fit_probe
 from vesalius.models.protocols import Embedder
-from vesalius.models.seen import seen_by
+from vesalius.models.seen import seen_patients
 
 
 def fit(
@@ -75,8 +75,7 @@ def fit(
     chosen = range(len(kept)) if shots is None else draw_shots([v for _, v in kept], shots, seed)
     kept = [kept[i] for i in chosen]
     vectors = case_vectors([case for case, _ in kept], embedder)
-    known = seen_by(embedder)
-    seen = None if known is None else known.patients([case for case, _ in kept])
+    seen = seen_patients(embedder, [case for case, _ in kept])
     return fit_vectors(
         vectors,
         [value for _, value in kept],

@@ -122,6 +122,12 @@ def seen_by(model: Any) -> Seen | None:
     return None
 
 
+def seen_patients(model: Any, cases: Sequence[Case]) -> Bools | None:
+    """`(n,)` which cases are of patients that a model was trained on; None where that is not known."""
+    known = seen_by(model)
+    return None if known is None else known.patients(cases)
+
+
 def hashes(image: Image) -> tuple[str, ...]:
     """SHA-256 of an image's file, where it is a file of its own, and of its stored values."""
     return (*_file_hash(image), image.content_hash())
