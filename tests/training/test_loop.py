@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from tests.tolerance import FLOAT32, REPEATED, TRAINED, close
-from vesalius.errors import BadInputError
+from vesalius.errors import BadInputError, CancelledError
+from vesalius.job import Job
 from vesalius.training.loop import Plan, train_loop
 
 X = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32))
 Y = (X @ torch.tensor([1.0, -2.0, 0.5, 0.0, 3.0]))[:, None]
+#: What two processes train together.
+TOGETHER = Plan(steps=8, learning_rate=1e-2, weight_decay=0, warmup=3, seed=4, every=4)
 
 
 def net() -> nn.Module:
@@ -62,6 +72,74 @@ def test_equals_a_bare_loop():
     assert not ours.training
 
 
+def test_two_processes_train_one_net_on_the_batches_of_both(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root = Path(__file__).parents[2]
+    shared = {
+        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)]),
+    }  # fmt: skip
+    ours = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.training.two_processes", str(tmp_path)],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(240) for process in ours] == [0, 0]
+    finally:
+        for process in ours:
+            process.kill()
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    # By hand: the mean of the gradients on both processes' batches.
+    bare = net()
+    optimiser = torch.optim.AdamW(bare.parameters(), weight_decay=0)
+    losses = []
+    for k in range(TOGETHER.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = TOGETHER.learning_rate * TOGETHER.rate(k)
+        draws = [np.random.default_rng(s).choice(64, 16, replace=False) for s in ((4, k), (4, k, 1))]
+        assert set(draws[0]) != set(draws[1])
+        loss = sum(F.mse_loss(bare(X[i]), Y[i]) for i in draws) / 2
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(bare.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    for one in (first, second):
+        close(one["weights"], weights(bare), TRAINED)
+        assert one["losses"] == pytest.approx(losses, rel=TRAINED)
+        assert "training was stopped" in one["stopped"]
+    assert len(first["said"]) == 2  # of the two checkpoints
+    assert second["said"] == []
+    stored = load_file(tmp_path / "work" / "checkpoint.safetensors")
+    close(torch.cat([stored[f"net.{k}"].flatten() for k, _ in bare.named_parameters()]), first["weights"], REPEATED)
+    assert int(load_file(tmp_path / "stopped" / "checkpoint.safetensors")["step"]) == 4
+
+
+def test_a_cancelled_run_keeps_what_it_has_and_goes_on(tmp_path):
+    whole, part, second = net(), net(), net()
+    plan = Plan(steps=9, every=100)
+    train_loop(whole, step_of(whole), plan)
+    good, job, seen = step_of(part), Job(), []
+
+    def step(number, rng):
+        if number == 4:
+            job.cancel()
+        return good(number, rng)
+
+    with pytest.raises(CancelledError, match="go on from step 5"):
+        train_loop(part, step, plan, work=tmp_path, job=job)
+    told = Job(on_progress=seen.append)
+    train_loop(second, step_of(second), plan, work=tmp_path, resume=True, job=told)
+    close(weights(second), weights(whole), REPEATED)
+    assert (seen[-1].what, seen[-1].done, seen[-1].total) == ("training", 4, 4)
+
+
 def test_accumulated_halves_equal_the_whole_batch():
     def halves(model):
         def step(number, _):
@@ -104,7 +182,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path, average):
         train_loop(first, dies, plan, work=tmp_path)
     second = net()
     said: list[str] = []
-    train_loop(second, step_of(second), plan, work=tmp_path, resume=True, say=said.append)
+    train_loop(second, step_of(second), plan, work=tmp_path, resume=True, job=Job(on_note=said.append))
     assert said[0] == "going on from step 10"
     close(weights(second), weights(whole), REPEATED)
 

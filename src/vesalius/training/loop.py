@@ -1,7 +1,8 @@
-"""The training loop that every recipe shares: accelerate underneath, one counter-based random stream, safe to kill.
+"""The training loop that every recipe shares: one counter-based random stream, safe to kill, one process or several.
 
 A recipe gives a net and a `step(number, rng)` that returns named losses. Every draw comes from `rng` (and torch's own
-generator, seeded alike), which depend on the seed and the step alone, so a killed run goes on to the same result.
+generator, seeded alike), which depend on the seed and the step alone, so a killed run goes on to the same result. Under
+`accelerate launch` every process draws batches of its own, the rank joins the seed, and gradients are averaged.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vesalius.errors import BadInputError
+from vesalius.errors import BadInputError, CancelledError
+from vesalius.job import Job
+from vesalius.training.world import Step, open_world
 
-Step = Callable[[int, np.random.Generator], Mapping[str, Tensor]]
 CHECKPOINT = "checkpoint.safetensors"
 PLAN = "checkpoint.json"
 
@@ -104,7 +106,7 @@ def train_loop(
     work: Path | None = None,
     resume: bool = False,
     evaluate: Callable[[], float] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    job: Job | None = None,
     device: str | None = None,
 ) -> History:
     """Train a net; at the end it holds the last weights, their running mean, or those of the best evaluation.
@@ -117,70 +119,85 @@ def train_loop(
         work: Folder for checkpoints, or None.
         resume: Go on from the checkpoint in `work`, if there is one.
         evaluate: Score of the net as it is (higher is better); with it the best weights are kept.
-        say: Takes lines about progress.
+        job: Told how far it is; cancelled, the loop writes its checkpoint and stops between two steps.
         device: Where the net is moved to; None leaves it where it is.
 
     Raises:
         BadInputError: A loss is not finite or missing, nothing needs a gradient, or the checkpoint was made by another
             plan.
+        CancelledError: The job was cancelled; `work` holds the checkpoint to go on from.
+        UsageError: It was launched to split the net over processes (FSDP, DeepSpeed).
     """
-    from accelerate import Accelerator
-
-    started = time.monotonic()
-    # Where the net lives is ours to say: accelerate would otherwise pick a GPU that the caller did not ask for.
-    accelerator = Accelerator(cpu=device in (None, "cpu"), mixed_precision="no")
+    started, job = time.monotonic(), job or Job()
     if device is not None:
         net.to(device)
     optimiser = torch.optim.AdamW(_groups(net, plan), lr=plan.learning_rate)
     peaks = [float(g["lr"]) for g in optimiser.param_groups]
-    prepared: Any = accelerator.prepare_optimizer(optimiser, device_placement=False)
+    world = open_world(net, step)
+    first = world.rank == 0
     trained = [p for group in optimiser.param_groups for p in group["params"]]
     state = _State(net, optimiser, plan)
     history = History()
     if resume and work is not None:
         history.step = state.read(work)
-        if history.step:
-            say(f"going on from step {history.step}")
+        if history.step and first:
+            job.note(f"going on from step {history.step}")
     net.train()
+    # Progress alone: whether to stop is asked of all processes at once, below.
+    told = Job(on_progress=job.on_progress if first else None)
+    steps = told.progress(range(history.step, plan.steps), plan.steps - history.step, "training")
     while history.step < plan.steps:
-        if seconds is not None and time.monotonic() - started > seconds:
+        late, cancelled = world.any(seconds is not None and time.monotonic() - started > seconds, job.cancelled)
+        if cancelled:
+            if work is not None and first:
+                state.write(work, history.step)
+            world.wait()
+            kept = f"run it again with resume to go on from step {history.step}"
+            raise CancelledError("training was stopped", fix=kept if work is not None else "")
+        if late:
             history.stopped = "time"
             break
+        next(steps)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * plan.rate(history.step)
         seen: dict[str, float] = {}
         for part in range(plan.accumulate):
             number = history.step * plan.accumulate + part
-            torch.manual_seed(plan.seed * 1_000_003 + number)
-            losses = _weighted(step(number, np.random.default_rng((plan.seed, number))), plan, history.step)
-            total = sum(losses.values(), torch.zeros(()))
-            accelerator.backward(total / plan.accumulate)
+            world.seed(plan.seed * 1_000_003 + number + 500_009 * world.rank)
+            rng = np.random.default_rng((plan.seed, number, world.rank) if world.rank else (plan.seed, number))
+            given = world.losses(number, rng, last=part + 1 == plan.accumulate)
+            losses = _weighted(given, plan, history.step)
+            (sum(losses.values(), torch.zeros(())) / plan.accumulate).backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 seen[name] = seen.get(name, 0.0) + float(value.detach()) / plan.accumulate
+        seen = world.mean(seen)
         if not all(map(math.isfinite, seen.values())):
             raise BadInputError("training diverged", item=f"step {history.step}", why=f"losses {seen}")
         if plan.clip is not None:
             nn.utils.clip_grad_norm_(trained, plan.clip)
-        prepared.step()
-        prepared.zero_grad()
+        optimiser.step()
+        optimiser.zero_grad()
         state.average(history.step)
         history.step += 1
         for name, loss in seen.items():
             history.losses.setdefault(name, []).append(loss)
         if evaluate is not None and plan.evaluate_every and history.step % plan.evaluate_every == 0:
             net.eval()
-            score = evaluate()
+            score = world.first(evaluate())
             net.train()
             history.scores.append((history.step, score))
             state.compare(score)
-        if history.step % plan.every == 0 or history.step == plan.steps:
+        if first and (history.step % plan.every == 0 or history.step == plan.steps):
             text = "  ".join(f"{k} {v:.4f}" for k, v in seen.items())
-            say(f"step {history.step} of {plan.steps}  {time.monotonic() - started:.0f} s  {text}")
+            job.note(f"step {history.step} of {plan.steps}  {time.monotonic() - started:.0f} s  {text}")
             if work is not None:
                 state.write(work, history.step)
         if plan.patience and state.since >= plan.patience:
             history.stopped = "patience"
             break
+    if history.stopped == "done":
+        next(steps, None)  # says so
+    world.wait()
     state.finish()
     net.eval()
     history.seconds = time.monotonic() - started

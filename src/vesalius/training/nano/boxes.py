@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from vesalius.cases import Case, Mask
+from vesalius.job import Job
 from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 from vesalius.metrics.statistics.inference import delong
 from vesalius.models.nano.ground import FILE, GroundHead
@@ -136,7 +137,7 @@ def train_ground(
         recipe.steps, recipe.learning_rate, weight_decay=1e-4, warmup=50, average=0.998, seed=recipe.seed, every=200
     )
     step = grounding_step(net, learned, steps=recipe.steps, batch=recipe.batch, contrast=recipe.contrast)
-    history = train_loop(net, step, plan, seconds=seconds, say=progress, device=device)
+    history = train_loop(net, step, plan, seconds=seconds, job=Job(on_note=progress), device=device)
     head = GroundHead(net, {"net": dict(recipe.net), "base_fingerprint": base.fingerprint})
     out.mkdir(parents=True, exist_ok=True)
     head.save(out / FILE)

@@ -16,6 +16,7 @@ import torch
 from vesalius.cases import Case
 from vesalius.cases.geometry import Mask
 from vesalius.errors import MissingError
+from vesalius.job import Job
 from vesalius.metrics.segmentation.masks import dice as dice_of
 from vesalius.metrics.statistics.bootstrap import bootstrap_mean
 from vesalius.models.nano.model import Nano
@@ -104,7 +105,7 @@ def train_masks(
             steps=steps, learning_rate=rate, warmup=50, average=0.99, seed=recipe.seed,
             weights={"focal": FOCAL},
         )  # fmt: skip
-        train_loop(head, step, plan, seconds=seconds, say=say, device=base.device)
+        train_loop(head, step, plan, seconds=seconds, job=Job(on_note=say), device=base.device)
     save_head(head, out / FILE, base)
     record(out)
     return out / FILE
