@@ -1,4 +1,4 @@
-"""The one front of the speed measurements: `python -m perf [list | NAME ...] [--json FILE]`.
+"""The one front of the speed measurements: `python -m perf [list | show | NAME ...] [--json FILE] [--store]`.
 
 Every module of this folder that has `TOPICS` adds its topics. A row says ours, the peer, their ratio (above one: ours
 is faster), the goal if one was set, how much work it was, and how often it was repeated.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from perf.store import keep, machine, show
 
 Topic = Callable[[], list[dict[str, Any]]]
 
@@ -29,39 +29,27 @@ def topics() -> dict[str, Topic]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load_before": load,
-        "python": platform.python_version(),
-        "system": platform.platform(terse=True),
-    }
-
-
 def main() -> int:
     """Run the topics asked for, or all."""
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
-    parser.add_argument("names", nargs="*", help="topics (default: all), or `list`")
+    parser.add_argument("names", nargs="*", help="topics (default: all), `list`, or `show`")
+    parser.add_argument("--store", action="store_true", help="keep the rows in perf/results.csv and show them in docs/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to a file")
     options = parser.parse_args()
     known = topics()
     if options.names == ["list"]:
         print("\n".join(known))
         return 0
+    if options.names == ["show"]:
+        show()
+        return 0
     unknown = [n for n in options.names if n not in known]
     if unknown:
         print(f"no such topic: {', '.join(unknown)}; see `python -m perf list`", file=sys.stderr)
         return 2
     where = machine()
-    print(f"{where['processor']}, {where['cores']} cores, load {where['load_before']}, Python {where['python']}")
+    print(f"{where['processor']}, {where['cores']} cores, load {where['load']}, Python {where['python']}")
+    print(f"{where['kernels']}, {where['threads']} threads")
     print(f"{'name':<58} {'ours':>10} {'peer':>10} {'ratio':>8} {'goal':>6} {'n':>9} {'reps':>5}  peer")
     rows: list[dict[str, Any]] = []
     failed = []
@@ -71,11 +59,15 @@ def main() -> int:
         except ImportError as error:
             failed.append((name, f"a peer is not installed: {error}"))
             continue
+        if options.store:
+            keep([{"topic": name, **row} for row in measured], {**where, "load": machine()["load"]})
         for row in measured:
             rows.append({"topic": name, **row})
             print(_line(row), flush=True)
     for name, why in failed:
         print(f"left out: {name}: {why}", file=sys.stderr)
+    if options.store:
+        show()
     if options.json:
         text = json.dumps({"machine": where, "rows": rows, "left_out": failed}, indent=1)
         options.json.write_text(text + "\n", "utf-8")
