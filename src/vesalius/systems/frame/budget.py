@@ -58,16 +58,11 @@ def run_training(
         model: Its `net` is trained in place and left in evaluation mode.
         step: Gives the losses of one batch (see `training.loop`).
         budget: How long, and where checkpoints go.
-        job: The seed, and who is told; a cancelled job stops between two steps.
+        job: The seed, and who is told; a cancelled job writes its checkpoint and stops between two steps.
         plan: More fields of `training.loop.Plan`.
     """
-
-    def checked(number: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        job.check()
-        return step(number, rng)
-
     made = Plan(steps=budget.steps, seed=job.seed, **plan)
     return train_loop(
-        model.net, checked, made, seconds=budget.seconds, work=budget.work, resume=budget.resume, say=job.note,
+        model.net, step, made, seconds=budget.seconds, work=budget.work, resume=budget.resume, job=job,
         device=model.device,
     )  # fmt: skip
