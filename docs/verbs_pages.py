@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from vesalius.cli.main import old_parser_of
 from vesalius.cli.parser import FaceArgs
-from vesalius.cli.verbs import VERBS as OLD
 from vesalius.verbs.frame.arguments import Argument, arguments
 from vesalius.verbs.frame.functions import docstring, signature
 from vesalius.verbs.frame.table import HEADINGS, summary, verbs
@@ -29,18 +27,6 @@ def command_line(note: str) -> str:
         out.append(_table(parser_rows((*verb.arguments, *verb.job_arguments))))
         if verb.exits:
             out += [*(f"Exit code {int(code)}: {text}.\n" for code, text in verb.exits.items())]
-    for old in OLD:
-        out += [f"## vesalius {old.name}\n", f"{_sentence(old.help)}\n"]
-        parser = old_parser_of(old)
-        actions = next((a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None)
-        for name, sub in actions.choices.items() if actions else [("", parser)]:
-            out += [f"### vesalius {old.name} {name}\n"] if name else []
-            rows = [
-                (", ".join(f"`{o}`" for o in a.option_strings) or f"`{a.dest}`", a.help or "")
-                for a in sub._actions
-                if not isinstance(a, argparse._HelpAction)
-            ]
-            out.append(_table(rows))
     return "\n".join(out)
 
 
@@ -87,7 +73,7 @@ def stub() -> str:
         "from typing import Literal",
         "",
         "from vesalius.job import Job",
-        "from vesalius.verbs.frame.arguments import Cases, Model, Picture",
+        "from vesalius.verbs.frame.arguments import Cases, Model, Numbers, Picture",
         *(f"from {module} import {name}" for module, name in sorted(imports)),
         "",
         f"__all__ = {sorted(v.python for v in made)!r}".replace("'", '"'),
@@ -106,7 +92,7 @@ def _parameters(verb: Verb) -> str:
         if p.kind is p.KEYWORD_ONLY and not star:
             parts.append("*")
             star = True
-        default = "" if p.default is p.empty else f" = {p.default!r}".replace("'", '"')
+        default = "" if p.default is p.empty else f" = {_default(p.default)}"
         parts.append(f"{p.name}: {written[p.name]}{default}")
     return "(\n    " + ",\n    ".join(parts) + ",\n)"
 
@@ -117,9 +103,14 @@ def _accepted(written: str) -> str:
 
 
 def _signature(verb: Verb) -> str:
-    names = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in signature(verb).parameters.values()]
-    first = sum(p.kind is not p.KEYWORD_ONLY for p in signature(verb).parameters.values())
-    return f"vs.{verb.python}({', '.join([*names[:first], '*', *names[first:]])})".replace("'", '"')
+    found = signature(verb).parameters.values()
+    names = [p.name if p.default is p.empty else f"{p.name}={_default(p.default)}" for p in found]
+    first = sum(p.kind is not p.KEYWORD_ONLY for p in found)
+    return f"vs.{verb.python}({', '.join([*names[:first], '*', *names[first:]])})"
+
+
+def _default(value: object) -> str:
+    return repr(str(value) if isinstance(value, Path) else value).replace("'", '"')
 
 
 def _returns(verb: Verb) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vesalius.io import read
     from vesalius.library import Library
     from vesalius.models import load
-    from vesalius.models.fitting import fit  # noqa: F401
     from vesalius.models.heads import Head
 
 _LAZY = {
@@ -29,7 +28,6 @@ _LAZY = {
     "Image": "vesalius.cases",
     "Library": "vesalius.library",
     "Head": "vesalius.models.heads",
-    "fit": "vesalius.models.fitting",
     "load": "vesalius.models",
     "read": "vesalius.io",
 }
@@ -61,4 +59,11 @@ def _open_system_model(folder: Path, device: str) -> Any:
 
 
 _late.set_image_reader(_read_pixels)
+
+
+def _verb(name: str) -> Any:
+    return getattr(importlib.import_module("vesalius.functions"), name)
+
+
+_late.set_verbs(_verb)
 _late.add_model_loader("system", _open_system_model)

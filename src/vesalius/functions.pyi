@@ -4,15 +4,54 @@ from pathlib import Path
 from typing import Literal
 
 from vesalius.job import Job
-from vesalius.verbs.frame.arguments import Cases, Model, Picture
+from vesalius.verbs.frame.arguments import Cases, Model, Numbers, Picture
+from vesalius.audit.report import AuditReport
 from vesalius.library.results import Hits
+from vesalius.models.heads import Head
+from vesalius.verbs.check import Checked
+from vesalius.verbs.classify import Classified
+from vesalius.verbs.data.deid import Deidentified
+from vesalius.verbs.data.described import Described
+from vesalius.verbs.data.importing import Got
+from vesalius.verbs.data.phantom import Drawn
+from vesalius.verbs.data.sets import Converted
+from vesalius.verbs.data.sets import Divided
+from vesalius.verbs.data.sets import Known
+from vesalius.verbs.data.sets import Validated
+from vesalius.verbs.demo import Shown
 from vesalius.verbs.doctor import Diagnosis
+from vesalius.verbs.ground import Grounded
+from vesalius.verbs.index import Indexed
 from vesalius.verbs.models import Removed
 from vesalius.verbs.models import Store
 from vesalius.verbs.models import Stored
 from vesalius.verbs.models import Verified
+from vesalius.verbs.segment import Segmented
+from vesalius.verbs.systems import System
+from vesalius.verbs.systems import Systems
+from vesalius.verbs.train import Trained
 
-__all__ = ["doctor", "models_add", "models_get", "models_info", "models_list", "models_remove", "models_verify", "search"]
+__all__ = ["audit", "check", "classify", "data_convert", "data_deid", "data_get", "data_import", "data_layouts", "data_phantom", "data_split", "data_stats", "data_validate", "demo", "doctor", "fit", "ground", "index", "models_add", "models_get", "models_info", "models_list", "models_remove", "models_verify", "search", "segment", "systems_list", "systems_show", "train"]
+
+def demo(
+    *,
+    out: str | Path | None = "demo-output",
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    job: Job | None = None,
+) -> Shown:
+    """Show all of it on real images that pip brings.
+
+    Args:
+        out: Folder of the page and run.json (default: demo-output).
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        batch_size: Images in one pass (default: 32).
+        seed: Seed of everything random (default: 0).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
 
 def doctor(
     *,
@@ -118,6 +157,338 @@ def models_remove(
         job: What it may use and where it reports, in place of the arguments that say so.
     """
 
+def data_deid(
+    source: str | Path,
+    to: str | Path,
+    *,
+    key_file: str | Path | None = None,
+    ocr: bool = False,
+    allow_burned_in: bool = False,
+    limit: int | None = None,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    job: Job | None = None,
+) -> Deidentified:
+    """De-identify DICOM files (PS3.15 Annex E basic profile).
+
+    Args:
+        source: A DICOM file or a folder of them.
+        to: Folder of the de-identified files.
+        key_file: File with the secret that new UIDs and date shifts come from.
+        ocr: Look for burned-in text (needs the ocr extra).
+        allow_burned_in: Also write files that may hold burned-in text (named in the report).
+        limit: Use the first N files only.
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_stats(
+    source: Cases,
+    *,
+    out: str | Path | None = None,
+    layout: str = "",
+    limit: int | None = None,
+    workers: int | None = None,
+    job: Job | None = None,
+) -> Described:
+    """Counts of cases, patients, modalities, labels.
+
+    Args:
+        source: A file, a folder, a case set or a data set.
+        out: Write results and run.json into a folder.
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_import(
+    source: Cases,
+    to: str | Path,
+    *,
+    link: bool = False,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    layout: str = "",
+    limit: int | None = None,
+    workers: int | None = None,
+    job: Job | None = None,
+) -> Described:
+    """Read scans or a public data set into a case set.
+
+    Args:
+        source: File, folder, DICOMDIR, archive or data set.
+        to: Folder of the new case set.
+        link: Point at the files instead of copying their pixels.
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_get(
+    name: str,
+    to: str | Path,
+    *,
+    size: int = 28,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    online: bool = False,
+    job: Job | None = None,
+) -> Got:
+    """Fetch a MedMNIST or MedMNIST+ archive (needs --online).
+
+    Args:
+        name: Pathmnist, chestmnist, organmnist3d and the others.
+        to: Folder for the archive; read it with `data import`.
+        size: Edge: 28, 64, 128, 224, in 3-d 28, 64, in pixels (default: 28).
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_phantom(
+    to: str | Path,
+    n: int,
+    *,
+    config: str | Path | None = None,
+    studies: Sequence[str] = (),
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    job: Job | None = None,
+) -> Drawn:
+    """Draw cases whose whole truth is known.
+
+    Args:
+        to: Folder of the new case set.
+        n: How many cases.
+        config: JSON or TOML with the dials; see docs/explanation/phantom.md.
+        studies: Kinds of study (default: the configuration's).
+        dry_run: Show the dials, and draw nothing.
+        out: Write results and run.json into a folder.
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        seed: Seed of everything random (default: 0).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_validate(
+    source: str | Path | None = None,
+    *,
+    pixels: bool = False,
+    schema: bool = False,
+    limit: int | None = None,
+    out: str | Path | None = None,
+    job: Job | None = None,
+) -> Validated:
+    """What is wrong with a case set.
+
+    Args:
+        source: Folder of a case set.
+        pixels: Also read every image.
+        schema: Print the JSON schema of a case and stop.
+        limit: Use the first N cases only.
+        out: Write results and run.json into a folder.
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_split(
+    source: Cases,
+    to: str | Path,
+    *,
+    parts: str = "train=0.7,val=0.1,test=0.2",
+    stratify: str | None = None,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    layout: str = "",
+    limit: int | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    job: Job | None = None,
+) -> Divided:
+    """Divide a case set by patient.
+
+    Args:
+        source: A case set or a data set.
+        to: Folder for the parts, one case set each.
+        parts: Names and shares (default: train=0.7,val=0.1,test=0.2).
+        stratify: Label to spread evenly.
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        seed: Seed of everything random (default: 0).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_convert(
+    source: Cases,
+    to: str | Path,
+    written_as: str,
+    *,
+    label: str | None = None,
+    out: str | Path | None = None,
+    layout: str = "",
+    limit: int | None = None,
+    workers: int | None = None,
+    job: Job | None = None,
+) -> Converted:
+    """Write a case set in a public layout.
+
+    Args:
+        source: A case set or a data set.
+        to: Folder of the result.
+        written_as: Layout to write; see `data layouts`.
+        label: Which label is the class (folder-per-class, medmnist).
+        out: Write results and run.json into a folder.
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def data_layouts(
+    *,
+    out: str | Path | None = None,
+    job: Job | None = None,
+) -> Known:
+    """The layouts that can be read and written.
+
+    Args:
+        out: Write results and run.json into a folder.
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def index(
+    library: str | Path,
+    source: Sequence[Cases] = (),
+    *,
+    layout: str = "",
+    check: bool = False,
+    stats: bool = False,
+    compact: bool = False,
+    duplicates: float | None = None,
+    delete: Sequence[str] = (),
+    limit: int | None = None,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 32,
+    online: bool = False,
+    job: Job | None = None,
+) -> Indexed:
+    """Put images into a searchable library.
+
+    Args:
+        source: Files, folders, case sets or data sets to add.
+        library: The library's folder (made if it is not there).
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        check: Examine the library: files, digests, references.
+        stats: Say what the library holds.
+        compact: Give back the space of deleted cases.
+        duplicates: Groups of images at least this alike.
+        delete: Erase a case.
+        limit: Use the first N cases only.
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        batch_size: Images in one pass (default: 32).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def classify(
+    source: Cases,
+    *,
+    labels: Sequence[str] = (),
+    head: Picture | None = None,
+    modality: str | None = None,
+    body_part: str | None = None,
+    operating_point: str | None = None,
+    evidence: int = 0,
+    target: str | None = None,
+    plot: bool = False,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    layout: str = "",
+    limit: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    online: bool = False,
+    job: Job | None = None,
+) -> Classified:
+    """Classify images with no labels, or with a fitted head.
+
+    Args:
+        source: A file, a folder, a case set or a data set.
+        labels: Class names: classify with no labelled cases (default: the classes of --model).
+        head: Folder of a head made by `vesalius fit`.
+        modality: DICOM code of the images, sharpens the prompts of --labels.
+        body_part: Body part, sharpens the prompts of --labels.
+        operating_point: Stored point of --head (default: the first one).
+        evidence: Show so many nearest labelled cases (with --head) (default: 0).
+        target: Label or attribute that holds the truth: adds figures with intervals.
+        plot: Write a contact sheet into --out.
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        batch_size: Images in one pass (default: 32).
+        seed: Seed of everything random (default: 0).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def ground(
+    source: Cases,
+    *,
+    phrase: Sequence[str] = (),
+    threshold: float = 0.5,
+    index: int | None = None,
+    evaluate: bool = False,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    layout: str = "",
+    limit: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    seed: int = 0,
+    online: bool = False,
+    job: Job | None = None,
+) -> Grounded:
+    """Find where in an image a phrase points.
+
+    Args:
+        source: A file, a folder, a case set or a data set.
+        phrase: What to find.
+        threshold: Below this score a phrase counts as not here; its box is still given (default: 0.5).
+        index: Slice of a volume, frame of a video (default: the middle one).
+        evaluate: Ask for the phrases of the cases' own boxes, and measure against them with intervals.
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        seed: Seed of everything random (default: 0).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
 def search(
     library: Picture,
     *,
@@ -149,5 +520,255 @@ def search(
         plot: Write hits.png, a contact sheet, into --out.
         out: Write results and run.json into a folder.
         device: Auto, cpu, cuda:N or mps (default: auto).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def segment(
+    image: Cases,
+    *,
+    point: Sequence[Numbers] = (),
+    box: Sequence[Numbers] = (),
+    text: Sequence[str] = (),
+    slice: int | None = None,
+    volume: bool = False,
+    lost: float = 0.5,
+    format: Sequence[str] = ("png", "json"),
+    cache: str | Path | None = None,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    device: str = "auto",
+    workers: int | None = None,
+    online: bool = False,
+    job: Job | None = None,
+) -> Segmented:
+    """Segment what clicks, a box or a name point at.
+
+    Args:
+        image: A picture, a DICOM file, the folder of one series, a volume.
+        point: A click in pixels (x to the right, y down); label 1 inside the target (default), 0 outside.
+        box: A box around the target.
+        text: The target's name; each of several is a target of its own.
+        slice: Slice of a volume, from 0 (default: the middle one).
+        volume: Follow the target from that slice through the volume.
+        lost: With --volume: end below this score (default: 0.5).
+        format: What to write into --out (default: png,json).
+        cache: Keep embeddings there: the next prompt is faster.
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def fit(
+    source: Cases,
+    target: str,
+    *,
+    task: Literal['classification', 'regression'] | None = None,
+    kind: Literal['logistic', 'prototype', 'knn', 'ridge'] | None = None,
+    calibration: Literal['temperature', 'isotonic', 'none'] = "temperature",
+    balance: bool = False,
+    shots: int | None = None,
+    folds: int = 5,
+    positive: str | None = None,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+    cost: float | None = None,
+    prevalence: float | None = None,
+    count_seen: bool = False,
+    plot: bool = False,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    layout: str = "",
+    limit: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    online: bool = False,
+    job: Job | None = None,
+) -> Head:
+    """Fit a few-shot head and choose its operating point.
+
+    Args:
+        source: Labelled cases: a case set, a data set folder, or a library.
+        target: Label or attribute to learn (pneumonia, age, modality ...).
+        task: Classes or a number; by the values if not said.
+        kind: The probe; logistic or ridge if not said.
+        calibration: How scores become probabilities (default: temperature).
+        balance: Weigh classes by the inverse of their frequency.
+        shots: Use at most this many cases of each class.
+        folds: Patient-grouped folds (default: 5).
+        positive: Which class counts as positive (needed for three classes or more).
+        sensitivity: Operating point with at least this sensitivity.
+        specificity: Operating point with at least this specificity.
+        cost: Operating point of least cost; cost of a miss to a false alarm.
+        prevalence: Prevalence for PPV and NPV (default: that of the cases).
+        count_seen: Count cases that --model itself was trained on in the figures too.
+        plot: Write roc.png, precision-recall.png and calibration.png into --out.
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        batch_size: Images in one pass (default: 32).
+        seed: Seed of everything random (default: 0).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def train(
+    name: str,
+    *,
+    data: Cases | None = None,
+    target: str = "",
+    steps: int | None = None,
+    seconds: float | None = None,
+    settings: Sequence[str] = (),
+    layout: str = "",
+    limit: int | None = None,
+    card_only: bool = False,
+    resume: bool = False,
+    dry_run: bool = False,
+    out: str | Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    seed: int = 0,
+    online: bool = False,
+    job: Job | None = None,
+) -> Trained:
+    """Train a model that ships or a published system.
+
+    Args:
+        name: Nano, nano-heads, or a system of `vesalius systems --working`.
+        data: Cases to train on (for nano: folder with the open training sets, one folder each).
+        target: Label that a classifier learns (default: the label `class`).
+        steps: Optimiser steps (default: the recipe's).
+        seconds: Stop a system's training after so much time, in s.
+        settings: What a system takes beside cases, such as concepts=FILE.
+        layout: Layout of --data (default: found out).
+        limit: Use the first N cases only.
+        card_only: Nano, nano-heads: do not train; measure what is in --out, rewrite its card.
+        resume: Go on where an earlier run stopped.
+        dry_run: Say what would be done, and do nothing.
+        out: Write results and run.json into a folder.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        seed: Seed of everything random (default: 0).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def audit(
+    source: Cases,
+    target: str,
+    *,
+    positive: str | None = None,
+    head: Picture | None = None,
+    labels: Sequence[str] = (),
+    threshold: float | None = None,
+    gate: Picture | None = None,
+    sections: Sequence[str] = ("performance", "subgroups", "shortcuts", "robustness", "blind", "attributes", "pairs", "prompts", "injection", "leakage"),
+    attributes: Sequence[str] = (),
+    anatomy: Sequence[str] = (),
+    train: Cases | None = None,
+    count_seen: bool = False,
+    pictures: int = 400,
+    out: str | Path | None = None,
+    model: Model = "nano",
+    layout: str = "",
+    limit: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    seed: int = 0,
+    online: bool = False,
+    job: Job | None = None,
+) -> AuditReport:
+    """Find out whether a classifier can be trusted, and hold it to a gate.
+
+    Args:
+        source: Labelled cases that the classifier was not fitted on.
+        target: Label to audit.
+        positive: Its positive value (default: 1).
+        head: A head made by `vesalius fit`; cases of its patients are left out.
+        labels: Audit zero-shot classification instead: positive label, then its alternatives.
+        threshold: Decision cut-off (default: the head's point for the class, else 0.5).
+        gate: Gate.toml with limits; a limit not met ends with exit code 6.
+        sections: What to run (default: performance,subgroups,shortcuts,robustness,blind,attributes,pairs,prompts,injection,leakage).
+        attributes: Attributes that make subgroups (default: those known).
+        anatomy: Region labels where the signal may be.
+        train: Cases the classifier was fitted on, to look for leakage.
+        count_seen: Keep cases of patients that the model was trained on.
+        pictures: Pictures for what runs the model often (default: 400).
+        out: Write results and run.json into a folder.
+        model: Store name, dir:FOLDER or hf:owner/name (default: nano).
+        layout: Layout of SOURCE (default: found out; `files` for plain files).
+        limit: Use the first N cases only.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        workers: Decoding processes (default: cores; 0: none, only for trusted files).
+        seed: Seed of everything random (default: 0).
+        online: Allow the network for this command (default: never).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def check(
+    name: str,
+    *,
+    seeds: int = 3,
+    data: Literal['phantom', 'real', 'both'] = "phantom",
+    folder: str | Path | None = None,
+    store: str | Path | None = None,
+    stale: bool = False,
+    side_by_side: int = 1,
+    out: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    job: Job | None = None,
+) -> Checked:
+    """Hold a published system's claim against its own ablation.
+
+    Args:
+        name: Name or number of a system, or `all` that work.
+        seeds: How many seeds to run (default: 3).
+        data: Cases to check on (default: phantom).
+        folder: Folder with the open data sets, for real cases.
+        store: Put the results into this file (a row a claim, data and seed).
+        stale: Run only what --store lacks, or what other code or inputs made.
+        side_by_side: Checks at a time, of one thread each (default: 1).
+        out: Write results and run.json into a folder.
+        device: Auto, cpu, cuda:N or mps (default: auto).
+        seed: Seed of everything random (default: 0).
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def systems_list(
+    *,
+    capability: str | None = None,
+    working: bool = False,
+    out: str | Path | None = None,
+    job: Job | None = None,
+) -> Systems:
+    """The published systems and what their checks found.
+
+    Args:
+        capability: Only systems that serve this verb, such as ground.
+        working: Only systems that work here.
+        out: Write results and run.json into a folder.
+        job: What it may use and where it reports, in place of the arguments that say so.
+    """
+
+def systems_show(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    job: Job | None = None,
+) -> System:
+    """One published system: its claim, and how each check of it came out.
+
+    Args:
+        name: Name or number of a system.
+        out: Write results and run.json into a folder.
         job: What it may use and where it reports, in place of the arguments that say so.
     """

@@ -11,9 +11,9 @@ from tests.audit.test_words import Toy as Words
 from vesalius.audit.reference import CORRUPTIONS, MEASURES, measure_of
 from vesalius.audit.run import SECTIONS, audit
 from vesalius.cases import CaseSet
-from vesalius.cli.audit import SECTIONS as OFFERED
 from vesalius.corruptions import datasets, parameters, registry
 from vesalius.models.zeroshot import zero_shot
+from vesalius.verbs.audit import SECTIONS as OFFERED
 
 
 def test_corruptions_are_those_of_the_registry() -> None:

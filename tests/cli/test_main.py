@@ -9,10 +9,9 @@ import sys
 
 import pytest
 
-from vesalius.cli.verbs import VERBS as OLD
 from vesalius.verbs.frame.table import verbs
 
-VERBS = [v.name for v in (*verbs(), *OLD)]
+VERBS = [v.name for v in verbs()]
 
 
 def _python(code: str, **kwargs) -> subprocess.CompletedProcess[str]:

@@ -223,6 +223,20 @@ class Case:
         """What splits and same-patient rules go by: the patient, or the case itself when that is not known."""
         return self.patient or f"case:{self.id}"
 
+    @property
+    def file(self) -> str:
+        """The file that the first image comes from, as its source names it; "" where it was only in memory.
+
+        An archive's member and one frame of several are named after it (`scans.zip::a.png`, `loop.dcm#3`).
+        """
+        if not self.images or self.images[0].path is None:
+            return ""
+        image = self.images[0]
+        members = image.meta.get("members") or ()
+        member = str(image.meta.get("member", "") or (members[0] if members else ""))
+        frame = "" if image.frame is None else f"#{image.frame}"
+        return f"{image.path}{f'::{member}' if member else ''}{frame}"
+
     def label(self, name: str) -> str | int | float | None:
         """The value of a label, None when it is unknown or not there."""
         found = self.labels.get(name)

@@ -5,22 +5,21 @@ Nothing heavy is imported before a verb runs: `vesalius --help` must answer at o
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vesalius import __version__
-from vesalius.cli.parser import FaceArgs, Parser, given, parser_of
-from vesalius.cli.terminal import Listener, stoppable
-from vesalius.cli.verbs import VERBS as OLD
-from vesalius.cli.verbs import Verb as Old
 from vesalius.errors import ExitCode, UsageError, VesaliusError
 from vesalius.job import Job
 from vesalius.verbs.frame.arguments import arguments, make
 from vesalius.verbs.frame.shared import JobArgs
-from vesalius.verbs.frame.table import HEADINGS, actions, summary, verbs
+from vesalius.verbs.frame.table import HEADINGS, actions, headlines, summary
 from vesalius.verbs.frame.verb import Verb
+
+if TYPE_CHECKING:
+    from vesalius.cli.parser import FaceArgs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,9 +66,8 @@ def _run(args: list[str]) -> int:
         return int(ExitCode.OK)
     if args[0].startswith("-"):
         raise UsageError("the verb comes first", item=args[0], fix="see `vesalius --help`")
-    old = next((v for v in OLD if v.name == args[0]), None)
-    if old is not None:
-        return _old(old, args)
+    from vesalius.cli.parser import FaceArgs, given, parser_of
+
     found = actions(args[0])
     verb, rest = _choose(found, args[0], args[1:])
     if verb is None:
@@ -86,24 +84,8 @@ def _run(args: list[str]) -> int:
     return _perform(verb, make(verb.args, values), job, face)
 
 
-def old_parser_of(verb: Old) -> Parser:
-    """The parser of a verb that is not declared yet."""
-    parser = Parser(prog=f"vesalius {verb.name}", description=verb.help, allow_abbrev=False)
-    importlib.import_module(verb.module).configure(parser)
-    return parser
-
-
-def _old(verb: Old, args: list[str]) -> int:
-    from vesalius.cli.common import run_verb
-
-    try:
-        options = old_parser_of(verb).parse_args(args[1:])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return run_verb(verb, options, args)
-
-
 def _perform(verb: Verb, args: object, job: Job, face: FaceArgs) -> int:
+    from vesalius.cli.terminal import Listener, stoppable
     from vesalius.verbs.frame.calls import call, envelope, exit_code
 
     listener = Listener(quiet=face.quiet)
@@ -145,14 +127,11 @@ def _choose(found: tuple[Verb, ...], word: str, rest: list[str]) -> tuple[Verb |
 
 
 def _help() -> str:
-    known = verbs()
-    seen = dict.fromkeys(v.word for v in known)
-    width = max(map(len, seen))
+    known = headlines()
+    width = max(len(word) for word, _, _ in known)
     lines = []
     for heading in HEADINGS:
-        here = dict.fromkeys(v.word for v in known if v.heading == heading)
-        lines += [f"{heading}:", *(f"  {word:<{width}}  {summary(word)}" for word in here), ""]
-    lines += ["others:", *(f"  {v.name:<{width}}  {v.help}" for v in OLD), ""]
+        lines += [f"{heading}:", *(f"  {w:<{width}}  {line}" for w, under, line in known if under == heading), ""]
     return "\n".join(
         [
             "vesalius: one system for medical images and language. Not a medical device.",

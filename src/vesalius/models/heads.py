@@ -163,6 +163,10 @@ class Head:
             raise UsageError("no such class", item=positive, fix=f"use one of {', '.join(self.classes)}")
         return self.classes.index(positive)
 
+    def column_of_point(self, name: str) -> int:
+        """The column that a stored operating point is about: its name ends with the class, where that was said."""
+        return self.column(name.partition(" ")[2] or None)
+
     def with_point(self, name: str, point: OperatingPoint) -> Head:
         """The same head with one more stored operating point."""
         return dataclasses.replace(self, points={**self.points, name: point})

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from vesalius.cases import Case, Image
 from vesalius.errors import BadInputError, VesaliusError
+from vesalius.io.decode import decode_cases
+from vesalius.job import Job
 from vesalius.models.manifest import Manifest, describe_files
 
 FILE = "seen.safetensors"
@@ -126,6 +128,30 @@ def seen_patients(model: Any, cases: Sequence[Case]) -> Bools | None:
     """`(n,)` which cases are of patients that a model was trained on; None where that is not known."""
     known = seen_by(model)
     return None if known is None else known.patients(cases)
+
+
+def known_patients(model: Any, cases: Iterable[Case], job: Job | None = None) -> frozenset[str]:
+    """Groups of which an image was trained on; images are read in bounded child processes, once.
+
+    Args:
+        model: A model; where its folder does not say what it has seen, no group is known.
+        cases: Cases; one with an image that cannot be read counts as new, and whoever uses it says what is wrong.
+        job: Its workers read; nothing is refused to it.
+
+    Raises:
+        CancelledError: The job was cancelled.
+    """
+    seen = seen_by(model)
+    if seen is None:
+        return frozenset()
+    quiet = Job(workers=None if job is None else job.workers)
+    found = set()
+    for item in decode_cases(cases, hashes, quiet):
+        if job is not None:
+            job.check()
+        if any(seen.has(*h) for h in item.results):
+            found.add(item.case.group)
+    return frozenset(found)
 
 
 def hashes(image: Image) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +95,8 @@ class Diagnosis(Result):
 @verb("doctor", "set up", reads_only=True, exits={ExitCode.MISSING: "a model is not whole, or the self-test failed"})
 def doctor(args: Doctor, job: Job) -> Diagnosis:
     """What this machine and installation can do."""
+    import importlib.util
+    import platform
     import shutil
     import sqlite3
 

@@ -60,5 +60,5 @@ def test_a_protocol_cannot_be_trained():
 
 
 def test_listing_imports_no_torch():
-    code = "import sys, vesalius.systems as s, vesalius.cli.systems; s.catalogue(); sys.exit('torch' in sys.modules)"
+    code = "import sys, vesalius.systems as s, vesalius.verbs.systems; s.catalogue(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

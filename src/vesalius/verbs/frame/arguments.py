@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -16,16 +16,19 @@ from vesalius.errors import UsageError
 
 #: What a verb takes as cases: a path on every face, or cases that a Python caller has at hand.
 #: A model: its name on every face, or a loaded one from Python. A picture, a library: a path, or one at hand.
+#: Numbers: as typed (`20,15`), or a sequence of them.
 if TYPE_CHECKING:
     from vesalius.cases import Case
 
     Cases: TypeAlias = Path | Iterable[Case]
     Model: TypeAlias = str | Any
     Picture: TypeAlias = Path | Any
+    Numbers: TypeAlias = str | Sequence[float]
 else:
     Cases = Path | Iterable
     Model = typing.Union[str, Any]  # noqa: UP007
     Picture = typing.Union[Path, Any]  # noqa: UP007
+    Numbers = str | Sequence
 
 A = TypeVar("A")
 MISSING: Any = dataclasses.MISSING

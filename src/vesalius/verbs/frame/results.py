@@ -79,3 +79,59 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> Iterator[s
     widths = [max(len(row[i]) for row in text) for i in range(len(header))]
     for row in text:
         yield "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+
+
+def named(case: Any) -> str:
+    """A case for people: the file it comes from and its id."""
+    return f"{case.file} [{case.id}]" if case.file else str(case.id)
+
+
+@dataclass(frozen=True)
+class Figures(Result):
+    """What answers are worth where the truth is known, on which cases, and whether the model had seen those.
+
+    Args:
+        n: Cases measured.
+        patients: Their patients.
+        counts: Cases of each class.
+        measures: The figures, with intervals.
+        left_out: Value that is none of the classes ("" where it is not known) to how many cases have it.
+        trained_on: How many of the cases, or of their patients' cases, the model or head was trained on.
+    """
+
+    n: int
+    patients: int
+    counts: Mapping[str, int]
+    measures: tuple[Mapping[str, Any], ...]
+    left_out: Mapping[str, int]
+    trained_on: int
+    text: tuple[str, ...] = hidden(default=())
+
+    @classmethod
+    def of(cls, evaluation: Any, left_out: Mapping[str, int], trained_on: int) -> Figures:
+        """From a `metrics.evaluation.Evaluation`."""
+        facts = evaluation.to_dict()
+        text = tuple(str(m) for m in evaluation.measures)
+        return cls(
+            **{**facts, "measures": tuple(facts["measures"])}, left_out=left_out, trained_on=trained_on, text=text
+        )
+
+    def lines(self) -> Iterator[str]:
+        """What was measured on what, and what was not."""
+        yield f"against the truth, {self.n} cases of {self.patients} patients:"
+        yield from (f"  {line}" for line in self.text)
+        yield from (f"  {line}" for line in self.warnings())
+
+    def warnings(self) -> Iterator[str]:
+        """What a reader of the figures must know."""
+        if self.trained_on:
+            yield (
+                f"TRAINED ON: the model or head learned from {self.trained_on} of these cases (or from their "
+                "patients): the figures say little of new patients"
+            )
+        other = {k: n for k, n in self.left_out.items() if k}
+        if other:
+            some = ", ".join(f"{k} {n}" for k, n in list(other.items())[:6])
+            yield f"left out: {sum(other.values())} case(s) whose value is none of the classes ({some})"
+        if self.left_out.get(""):
+            yield f"left out: {self.left_out['']} case(s) whose value is not known"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vesalius.verbs.frame.arguments import Argument
+from vesalius.verbs.frame.results import plain
 from vesalius.verbs.frame.verb import Verb
 
 _PLAIN: dict[Any, dict[str, Any]] = {
@@ -60,7 +61,7 @@ def _of_argument(a: Argument) -> dict[str, Any]:
         out = {"anyOf": [out, {"type": "null"}]}
     out["description"] = a.help + (f", in {a.unit}" if a.unit else "")
     if not a.required:
-        out["default"] = list(a.default) if isinstance(a.default, tuple) else a.default
+        out["default"] = plain(a.default)
     return out
 
 

@@ -111,7 +111,8 @@ def verb(
         unknown = set(uses) - {a.name for a in arguments(JobArgs)}
         if unknown:
             raise TypeError(f"{name}: a job has no {', '.join(sorted(unknown))}")
-        where = returns or f"{function.__module__}:{gave if isinstance(gave, str) else gave.__name__}"
+        gave = function.__globals__.get(gave, gave) if isinstance(gave, str) else gave
+        where = returns or f"{gave.__module__}:{gave.__name__}"
         text = (function.__doc__ or "").strip().splitlines()[0].rstrip(".")
         if name in REGISTERED and REGISTERED[name].function.__module__ != function.__module__:
             raise TypeError(f"{name}: two files declare this verb")

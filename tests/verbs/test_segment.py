@@ -117,7 +117,7 @@ def test_json_on_stdout_needs_no_folder(model, picture, run_json):
         (["--text", "a", "--text", "b", "--point", "1,1"], "clicks and box belong to one target [a, b]"),
         (["--text", " "], "a name is empty"),
         ([], "segment what?"),
-        (["--text", "a", "--format", "png,gif"], "no such format [gif]"),
+        (["--text", "a", "--format", "png,gif"], "no such choice [--format gif]"),
         (["--text", "a", "--slice", "0"], "the image has no slices [--slice]"),
         (["--text", "a", "--volume"], "the image has no slices [--volume]"),
         (["--text", "a", "--lost", "2"], "a score is between 0 and 1"),
@@ -134,9 +134,33 @@ def test_bad_prompts_are_named_before_a_model_is_loaded(arguments, says, picture
     assert code == 2
 
 
+def test_a_score_that_nobody_calibrated_is_not_shown_as_one(model, picture, run, run_json):
+    code, out, _ = run("segment", picture, "--text", "a", "--text", "b")
+    assert code == 0
+    assert ", score" not in out
+    assert str(picture) in out
+    _, done = run_json("segment", picture, "--text", "a")
+    (mask,) = done["result"]["masks"]
+    assert "score" not in mask
+    assert mask["uncalibrated_score"] == 0.9
+    assert "not calibrated" in mask["score_note"]
+    model.calibrated_scores = True
+    assert "score 0.900" in run("segment", picture, "--text", "a")[1]
+    assert run_json("segment", picture, "--text", "a")[1]["result"]["masks"][0]["score"] == 0.9
+
+
+def test_python_takes_numbers_and_pictures_at_hand(model):
+    import vesalius as vs
+    from vesalius.cases import Image
+
+    done = vs.segment(Image(array=scene()), point=[(20, 15)], model=model)
+    assert done.masks[0].pixels == 500
+    assert done.arrays[0].sum() == 500
+
+
 def test_without_a_folder_it_says_so(model, picture, run):
-    code, _, err = run("segment", picture, "--text", "a")
-    assert (code, "masks need a folder" in err) == (2, True)
+    code, out, _ = run("segment", picture, "--text", "a")
+    assert (code, "no mask was written: give --out DIR" in out) == (0, True)
 
 
 def test_a_model_that_cannot_segment_is_missing(picture, run, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Import, validate, describe, de-identify, split, convert and simulate data."""
