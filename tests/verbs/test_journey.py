@@ -127,7 +127,7 @@ def test_import_validate_split_convert(run_json, run, pictures, tmp_path) -> Non
     code, done = run_json(
         "data", "split", cases, "--to", tmp_path / "parts", "--parts", "train=0.5,test=0.5", "--stratify", "class"
     )
-    assert done["result"]["train"]["labels"]["class"] == {"disc": 6, "stripes": 6}
+    assert done["result"]["parts"]["train"]["labels"]["class"] == {"disc": 6, "stripes": 6}
     assert run("data", "validate", tmp_path / "parts" / "test", "--pixels")[0] == 0
     code, done = run_json(
         "data", "convert", cases, "--to", tmp_path / "again", "--as", "folder-per-class", "--label", "class"

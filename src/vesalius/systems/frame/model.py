@@ -42,6 +42,8 @@ class SystemModel(ABC):
     system: ClassVar[str]
     #: What it can be asked for; each is exercised by `conformance` through the method that verbs call.
     capabilities: ClassVar[tuple[str, ...]]
+    #: Where it was loaded from; what it was trained on is told there.
+    folder: Path | None = None
 
     def __init__(self, config: Mapping[str, Any], device: str = "cpu") -> None:
         self.config, self.device = dict(config), device
@@ -128,6 +130,7 @@ def load_model(folder: Path, device: str = "cpu") -> SystemModel:
     try:
         model = recipe.model(json.loads((folder / CONFIG).read_text("utf-8")), device)
         model.net.load_state_dict(load_file(folder / WEIGHTS))
+        model.folder = folder
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise BadInputError("model's pieces do not fit", item=str(folder), why=str(error)[:300]) from error
     model.net.eval()
