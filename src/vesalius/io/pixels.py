@@ -108,7 +108,12 @@ def _one(fmt: str, stream: BinaryIO, blob: Blob, image: Image, limits: Limits) -
     if fmt == "nifti":
         from vesalius.io.formats.nifti import read_nifti
 
-        return read_nifti(stream, blob.name, limits, frame)
+        if not image.meta.get("pair"):
+            return read_nifti(stream, blob.name, limits, frame)
+        from vesalius.io.formats.pairs import voxels_of
+
+        with voxels_of(blob).open(limits) as voxels:
+            return read_nifti(stream, blob.name, limits, frame, voxels=voxels)
     if fmt in ("npy", "npz"):
         from vesalius.io.formats.arrays import read_array
 

@@ -15,12 +15,17 @@ from vesalius.cases.caseset import CASES_FILE
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
 from vesalius.io.dicom.header import Header, Segmentation
 from vesalius.io.dicom.pseudonyms import as_key
+from vesalius.io.formats.blob import open_regular
+from vesalius.io.formats.pairs import header_names, header_of
 from vesalius.io.formats.sidecar import stem
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pool.messages import as_error, unpack_error
 from vesalius.io.pool.shared import shared_pool
 from vesalius.io.scanning import CHUNK, Found, Members, Task, scan
 from vesalius.job import Job
+
+#: What a run with `--out` writes beside its results, and the file that makes a folder a library.
+RUN_FILE, LIBRARY_FILE = "run.json", "library.sqlite"
 
 OnRefused = Callable[[str, VesaliusError], None]
 
@@ -182,7 +187,14 @@ class _Scan:
             found = attach(found, segmentations, run, self._key, self._limits, self.refuse)
         for case in found:
             if self._is_new(case, case.id, seen):
+                self._say_faults(case)
                 yield case
+
+    def _say_faults(self, case: Case) -> None:
+        """A gap, a tilt, a copy, an orientation that nobody knows: read as well as can be, and never in silence."""
+        for image in case.images:
+            for fault in image.meta.get("faults", ()):
+                self._job.note(f"{image.uri or case.id}: {fault}")
 
     def _wave(
         self,
@@ -209,6 +221,7 @@ class _Scan:
                         segmentations.append(found)
                     elif isinstance(found, Case):
                         if self._is_new(found, task.item, seen):
+                            self._say_faults(found)
                             yield found
                     elif isinstance(found, Members):
                         archives += [
@@ -235,6 +248,7 @@ class _Scan:
             elif path.name.upper() == "DICOMDIR":
                 yield from self._listed(path)
             else:
+                path = header_of(path)
                 item = path.name if self._root is not None else str(path)
                 yield Task(path, item, self._root)
 
@@ -245,6 +259,11 @@ class _Scan:
 
         for where, folders, files in os.walk(folder, onerror=unreadable):
             here = Path(where)
+            if here != folder and (kind := _written_by_us(files, here)):
+                item = here.relative_to(folder).as_posix()
+                self._job.note(f"{item}: passed over, it is {kind}; name it to read it")
+                folders[:] = []
+                continue
             for name in [n for n in folders if (here / n).is_symlink()]:
                 item = (here / name).relative_to(folder).as_posix()
                 self.refuse(
@@ -254,8 +273,11 @@ class _Scan:
                 n for n in folders if not n.startswith(".") and n != "__MACOSX" and not (here / n).is_symlink()
             )
             stems = {s for n in files if not n.endswith(".json") for s in (n, stem(n))}
+            there = {n.lower() for n in files}
             for name in sorted(files):
-                if name.startswith(".") or name.upper() == "DICOMDIR":
+                if name.startswith(".") or name.upper() == "DICOMDIR" or header_names(name) & there:
+                    continue  # the voxels of a NIfTI pair come with its header
+                if name == RUN_FILE and _is_run(here / name):
                     continue
                 if name.endswith(".json") and name.removesuffix(".json") in stems:
                     continue  # it belongs to the picture beside it
@@ -280,6 +302,24 @@ class _Scan:
             self.refuse(item, fault)
         for file in found:
             yield Task(file, file.relative_to(path.parent).as_posix() if self._root else str(file), self._root)
+
+
+def _written_by_us(files: list[str], folder: Path) -> str:
+    """What of ours a folder below the source is, or "": results are not inputs, or each run would read the last."""
+    if LIBRARY_FILE in files:
+        return "a library"
+    if CASES_FILE in files:
+        return "a case set"
+    return "what a run wrote" if RUN_FILE in files and _is_run(folder / RUN_FILE) else ""
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a file is a `run.json` of ours: its first keys are the schema and the verb."""
+    try:
+        with open_regular(path, path.name) as stream:
+            return b'"verb"' in stream.read(200)
+    except (OSError, VesaliusError):
+        return False
 
 
 def _link_fault(path: Path, folder: Path, item: str) -> VesaliusError | None:

@@ -14,6 +14,7 @@ from vesalius.io.dicom.header import Header, Segmentation, read_header
 from vesalius.io.dicom.pseudonyms import pseudonym
 from vesalius.io.formats.archive import bounded, iter_members, list_members
 from vesalius.io.formats.blob import Blob, size_of
+from vesalius.io.formats.pairs import voxels_of
 from vesalius.io.formats.sidecar import read_sidecar
 from vesalius.io.formats.sniff import HEAD, sniff
 from vesalius.io.limits import Limits
@@ -96,6 +97,8 @@ def _scan_stream(fmt: str, stream: BinaryIO, blob: Blob, task: Task, limits: Lim
         from vesalius.io.formats.nifti import scan_nifti
 
         images = scan_nifti(stream, blob.name, limits)
+        if images[0]["meta"].get("pair"):
+            return [_pair(images, stream, blob, task, limits, key)]
     elif fmt == "raster":
         from vesalius.io.formats.raster import scan_raster
 
@@ -111,6 +114,14 @@ def _scan_stream(fmt: str, stream: BinaryIO, blob: Blob, task: Task, limits: Lim
     digest, whole = _digest(stream)
     side = {} if blob.member else read_sidecar(blob.path, blob.name, limits)
     return [_case(images, digest, whole, blob, task, side, key)]
+
+
+def _pair(images: list[dict[str, Any]], stream: BinaryIO, blob: Blob, task: Task, limits: Limits, key: bytes) -> Case:
+    """A volume whose voxels lie in a file of their own: both files tell it from others."""
+    with voxels_of(blob).open(limits) as voxels:
+        digest = hashlib.sha256((_digest(stream)[0] + _digest(voxels)[0]).encode()).hexdigest()
+    side = {} if blob.member else read_sidecar(blob.path, blob.name, limits)
+    return _case(images, digest, False, blob, task, side, key)
 
 
 def _digest(stream: BinaryIO) -> tuple[str, bool]:
@@ -144,6 +155,7 @@ def _case(
         )
     report = side.get("report")
     labels = side.get("labels") if isinstance(side.get("labels"), dict) else {}
+    faults = dict.fromkeys(fault for image in made for fault in image.meta.get("faults", ()))
     return Case(
         id=f"file-{digest[:20]}",
         patient=pseudonym("patient", str(side["patient"]), key) if side.get("patient") else "",
@@ -151,5 +163,6 @@ def _case(
         images=tuple(made),
         labels={str(k): Label.from_dict(v) for k, v in (labels or {}).items()},
         report=Report(**report) if isinstance(report, dict) else Report(findings=report) if report else None,
-        attributes={k: side[k] for k in ("age", "sex", "site", "device") if isinstance(side.get(k), str | int | float)},
+        attributes={k: side[k] for k in ("age", "sex", "site", "device") if isinstance(side.get(k), str | int | float)}
+        | ({"faults": "; ".join(faults)} if faults else {}),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.cases import Affine
+from vesalius.cases import Affine, Image
 from vesalius.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,30 @@ def secondary_capture(array: AnyArray, *, uid_seed: str = "", modality: str = "O
     ds.ConversionType = "WSD"
     _set_pixels(ds, array)
     return ds
+
+
+def write_mask(path: str | os.PathLike[str], mask: AnyArray, image: Image) -> Path:
+    """A mask as NIfTI on the voxel grid of the file that its image came from, so that the two can be laid over another.
+
+    A NIfTI source keeps its own axes, shape and affine (reading turned it); a DICOM series gives columns, rows, slices
+    and the affine of its positions; a picture gives columns, rows and one slice.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        mask: `(H, W)` or `(D, H, W)`, in the image's own shape.
+        image: What it lies on.
+    """
+    stack = mask[None] if mask.ndim == 2 else mask
+    source = image.path
+    if image.meta.get("format") == "nifti" and source is not None and source.is_file():
+        from vesalius.io.formats.blob import Blob
+        from vesalius.io.formats.nifti import stored_grid
+        from vesalius.io.limits import DEFAULT
+
+        with Blob(source, str(image.meta.get("member", "")), str(image.uri)).open(DEFAULT) as stream:
+            stack, affine = stored_grid(stack, stream, str(image.uri), DEFAULT)
+        return write_nifti(path, stack, affine)
+    return write_nifti(path, stack, image.affine)
 
 
 def series(

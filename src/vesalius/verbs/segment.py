@@ -281,15 +281,14 @@ def _write(
     """Files by number, never by name: a name is what somebody typed."""
     import numpy as np
 
-    from vesalius.io.write import write_nifti, write_png
+    from vesalius.io.write import write_mask, write_png
 
     written: list[Path] = []
     for n, f in enumerate(found, 1):
         if "png" in formats:
             written.append(write_png(folder / f"mask-{n}.png", f.flat.astype(np.uint8) * 255))
         if "nifti" in formats:
-            stack = f.mask[None] if image.kind == "2d" else f.mask
-            written.append(write_nifti(folder / f"mask-{n}.nii.gz", stack, image.affine))
+            written.append(write_mask(folder / f"mask-{n}.nii.gz", f.mask, image))
     if "png" in formats:
         written.append(write_png(folder / "overlay.png", _overlay(image, at, found)))
     if "seg" in formats:

@@ -283,6 +283,9 @@ def _case(part: list[Header], images: list[Image], context: _Context) -> Case:
     attributes: dict[str, str | int | float | bool | None] = dict(head.attributes)
     if "site" in attributes:
         attributes["site"] = pseudonym("site", str(attributes["site"]), context.key)
+    faults = dict.fromkeys(fault for image in images for fault in image.meta.get("faults", ()))
+    if faults:
+        attributes["faults"] = "; ".join(faults)
     for name, uid in (("study", head.study), ("series", head.series)):
         if uid:
             attributes[name] = pseudonym(name, uid, context.key)

@@ -54,6 +54,8 @@ def scan_nifti(stream: BinaryIO, item: str, limits: Limits) -> list[dict[str, An
         out_shape = (*out_shape, 3)
     if faults:
         meta["faults"] = faults
+    if is_pair(header):
+        meta["pair"] = True
     flat = out_shape[0] == 1 and shape[2] == 1
     fields = {
         "kind": "2d" if flat else "3d",
@@ -66,7 +68,9 @@ def scan_nifti(stream: BinaryIO, item: str, limits: Limits) -> list[dict[str, An
     return [fields] if times == 1 else [{**fields, "frame": t} for t in range(times)]
 
 
-def read_nifti(stream: BinaryIO, item: str, limits: Limits, frame: int | None = None) -> AnyArray:
+def read_nifti(
+    stream: BinaryIO, item: str, limits: Limits, frame: int | None = None, *, voxels: BinaryIO | None = None
+) -> AnyArray:
     """Values with the header's slope and intercept applied, `(D, H, W[, 3])` or `(H, W[, 3])` for a single slice.
 
     Args:
@@ -74,6 +78,7 @@ def read_nifti(stream: BinaryIO, item: str, limits: Limits, frame: int | None = 
         item: Name for messages.
         limits: Budgets.
         frame: Time point of a 4-D file; None means the first.
+        voxels: The other file of a pair.
 
     Raises:
         BadInputError: Damaged or cut off.
@@ -84,7 +89,9 @@ def read_nifti(stream: BinaryIO, item: str, limits: Limits, frame: int | None = 
     at = frame or 0
     if not 0 <= at < times:
         raise BadInputError("image has fewer time points than asked for", item=item, why=f"{at} of {times}")
-    data = _bytes(stream, limits, item)
+    if is_pair(header) and voxels is None:
+        raise BadInputError("NIfTI pair is cut in half", item=item, why="its voxels are in a file of their own")
+    data = _bytes(voxels or stream, limits, item)
     dtype = header.get_data_dtype()
     count = int(np.prod(shape, dtype=np.int64))
     start = int(header["vox_offset"]) + at * count * dtype.itemsize
@@ -108,6 +115,35 @@ def read_nifti(stream: BinaryIO, item: str, limits: Limits, frame: int | None = 
         array = np.flip(array, tuple(a for a, f in enumerate(flips) if f))
     array = np.ascontiguousarray(array)
     return array[0] if array.shape[0] == 1 and shape[2] == 1 else array
+
+
+def stored_grid(array: AnyArray, stream: BinaryIO, item: str, limits: Limits) -> tuple[AnyArray, Affine]:
+    """A mask on the volume that `read_nifti` gave, put back on the file's own grid.
+
+    Args:
+        array: `(D, H, W)`, turned as `read_nifti` turns.
+        stream: The file's header.
+        item: Name for messages.
+        limits: Budgets.
+
+    Returns:
+        The same voxels in the file's `(k, j, i)` order, and the affine of those axes in LPS mm: the file's own, or the
+        one that its readers assume where it has none.
+    """
+    header = _header(stream, item, limits)
+    affine, _, _ = _geometry(header)
+    if affine is None:
+        return array, Affine(Affine.from_ras(np.asarray(header.get_best_affine())).matrix[:, [2, 1, 0, 3]])
+    order, flips = _turn(affine)
+    back = np.flip(array, tuple(a for a, f in enumerate(flips) if f))
+    return np.ascontiguousarray(np.transpose(back, tuple(np.argsort(order)))), affine
+
+
+def is_pair(header: Any) -> bool:
+    """Whether the voxels lie in a file of their own: a NIfTI header says so, an Analyze header always means it."""
+    if "magic" not in header.keys():  # noqa: SIM118 - a header is not a mapping
+        return True
+    return bytes(header["magic"]).startswith((b"ni1", b"ni2"))
 
 
 def turned(affine: Affine, shape: Sequence[int]) -> Affine:
@@ -156,10 +192,8 @@ def _header(stream: BinaryIO, item: str, limits: Limits) -> Any:
     size = 540 if two else 348
     if len(raw) < size:
         raise BadInputError("NIfTI is cut off", item=item, why="it ends within its header")
-    if raw[(4 if two else 344) :][:3] in (b"ni1", b"ni2"):
-        raise BadInputError(
-            "NIfTI pair is not read", item=item, why="header and voxels are in two files", fix="convert it to .nii"
-        )
+    if not two and raw[344:347] not in (b"n+1", b"ni1"):
+        cls = nib.AnalyzeHeader
     try:
         header = cls(raw[:size], check=False)
         header.get_data_dtype()
@@ -187,9 +221,11 @@ def _shape(header: Any, item: str, limits: Limits) -> tuple[tuple[int, int, int]
 def _geometry(header: Any) -> tuple[Affine | None, tuple[float, float, float] | None, list[str]]:
     """Affine of the stored `(k, j, i)` axes in LPS, spacing, faults. The sform is taken before the qform."""
     faults: list[str] = []
-    s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
     zooms = [abs(float(z)) for z in header["pixdim"][1:4]]
     spacing = (zooms[2], zooms[1], zooms[0]) if all(np.isfinite(z) and z > 0 for z in zooms) else None
+    if "sform_code" not in header.keys():  # noqa: SIM118 - a header is not a mapping
+        return None, spacing, ["Analyze 7.5 holds no orientation: left and right are not known"]
+    s_code, q_code = int(header["sform_code"]), int(header["qform_code"])
     found: list[Affine] = []
     for name, code, get in (("sform", s_code, header.get_sform), ("qform", q_code, header.get_qform)):
         if code <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vesalius.errors import BadInputError
 from vesalius.io.formats.blob import Blob, inflate, open_regular
@@ -54,7 +55,7 @@ def sniff(head: bytes, blob: Blob, limits: Limits) -> str:
         return "dicom"
     if is_raster(head):
         return "raster"
-    if _is_nifti(head):
+    if _is_nifti(head) or _is_analyze(head):
         return "nifti"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
@@ -64,7 +65,7 @@ def sniff(head: bytes, blob: Blob, limits: Limits) -> str:
         return "tar"
     if head.startswith(b"\x1f\x8b"):
         inner = inflate(head, limits, blob.name, wbits=31, most=600)
-        if _is_nifti(inner):
+        if _is_nifti(inner) or _is_analyze(inner):
             return "nifti"
         if inner[257:262] == b"ustar" or blob.suffix == ".tgz":
             return "tar"
@@ -103,6 +104,15 @@ def is_picture(path: Path) -> bool:
 
 def _is_nifti(head: bytes) -> bool:
     return head[344:348] in (b"n+1\x00", b"ni1\x00") or head[4:8] in (b"n+2\x00", b"ni2\x00")
+
+
+def _is_analyze(head: bytes) -> bool:
+    """An Analyze 7.5 header: its size of 348 in either byte order, and 1 to 7 axes in the same."""
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big")
+    for order in orders:
+        if int.from_bytes(head[:4], order) == 348 and 1 <= int.from_bytes(head[40:42], order) <= 7:
+            return len(head) >= 348
+    return False
 
 
 def _is_bare_dicom(head: bytes) -> bool:

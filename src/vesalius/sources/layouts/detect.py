@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from vesalius.errors import MissingError
+from vesalius.errors import MissingError, VesaliusError
 from vesalius.sources.layouts.catalogue import layouts
-from vesalius.sources.layouts.files import header, is_image, rows
+from vesalius.sources.layouts.files import header, inside, is_image, rows
 from vesalius.sources.layouts.layout import Layout, Rule
 
 #: Bytes of a JSON or XML file that are looked at.
@@ -172,6 +172,26 @@ def _class_folders(rule: Rule, folder: Path) -> str | None:
     return f"{len(counts)} folders of images: {listed}"
 
 
+def _named_files(rule: Rule, folder: Path) -> str | None:
+    """A column whose cells name files that are there: a table somebody wrote for these images."""
+    for file in _files(rule, folder):
+        named = next((h for n in rule.names for h in header(file) if h.lower() == n), None)
+        if named is None:
+            continue
+        cells = [row[named] for _, row in islice(rows(file, []), _TRIES)]
+        there = sum(_is_there(folder, cell) for cell in cells)
+        if there and 2 * there >= len(cells):
+            return f"{file.name} whose {named} names files that are there"
+    return None
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    try:
+        return is_image(inside(folder, name).name)
+    except VesaliusError:
+        return False
+
+
 _CHECKS: dict[str, Callable[[Rule, Path], str | None]] = {
     "path": _path,
     "columns": _columns,
@@ -180,4 +200,5 @@ _CHECKS: dict[str, Callable[[Rule, Path], str | None]] = {
     "npz": _npz,
     "xml": _xml,
     "class_folders": _class_folders,
+    "named_files": _named_files,
 }

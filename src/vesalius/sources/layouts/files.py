@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import itertools
 import json
 import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -94,16 +97,18 @@ def relative(name: str) -> str:
 def rows(file: Path, refused: Refused, *, needs: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table, each with its line number; what cannot be read is named and passed by.
 
-    The table has a header and commas between its cells, or tabs where its suffix is `.tsv` or `.tab`.
+    The table has a header; commas, semicolons, tabs or bars between its cells, whichever the header has most of (tabs
+    where its suffix is `.tsv` or `.tab`); and is UTF-8, UTF-16 with a byte order mark, or Windows-1252.
     Handles a byte order mark, CRLF, quoted cells with line breaks, and lines and cells of any length (refused above
     `MAX_LINE` and the csv module's cell limit). Repeated column names are refused, as one of them would be lost.
 
     Args:
-        file: The table, UTF-8 (a row with other bytes is refused).
+        file: The table.
         refused: Gets `(file:line, why)`.
         needs: Columns without which nothing of the table can be used.
     """
-    reader = csv.reader(_lines(file, refused), delimiter=_delimiter(file), strict=True)
+    form = _form(file)
+    reader = csv.reader(_lines(file, refused, form.encoding), delimiter=form.delimiter, strict=True)
     header: list[str] | None = None
     while True:
         try:
@@ -125,6 +130,10 @@ def rows(file: Path, refused: Refused, *, needs: Sequence[str] = ()) -> Iterator
                 refused.append((f"{file.name}:1", f"there is no column {missing[0]!r}"))
                 return
             continue
+        if form.delimiter != "," or len(row) > len(header):
+            # A spreadsheet ends lines with separators of columns that it thinks it has.
+            while len(row) > len(header) and not row[-1].strip():
+                row.pop()
         if len(row) != len(header):
             why = f"the row has {len(row)} cells, the header {len(header)}"
             refused.append((f"{file.name}:{reader.line_num}", why))
@@ -132,21 +141,63 @@ def rows(file: Path, refused: Refused, *, needs: Sequence[str] = ()) -> Iterator
         yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
 
 
-def _delimiter(file: Path) -> str:
-    return "\t" if file.name.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
+@dataclass(frozen=True)
+class _Form:
+    """How a table is written: what divides its cells, and in which encoding."""
+
+    delimiter: str
+    encoding: str
+
+
+def _form(file: Path) -> _Form:
+    """Found out from the first bytes: byte order mark, else UTF-8, else Windows-1252; the separator from the header."""
+    try:
+        with gzip.open(file, "rb") if file.name.endswith(".gz") else file.open("rb") as data:
+            head = data.read(1 << 16)
+    except (OSError, EOFError, zlib.error):
+        return _Form(",", "utf-8")
+    encoding = "utf-8"
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    elif not _is_utf8(file):
+        encoding = "cp1252"
+    first = next((line for line in head.decode(encoding, "replace").lstrip("\ufeff").splitlines() if line.strip()), "")
+    if file.name.removesuffix(".gz").endswith((".tsv", ".tab")):
+        return _Form("\t", encoding)
+    bare = re.sub(r'"[^"]*"', "", first)
+    # The comma wins a tie: it is what a .csv says it has.
+    return _Form(max(",;\t|", key=lambda d: (bare.count(d), d == ",")), encoding)
+
+
+def _is_utf8(file: Path) -> bool:
+    """Whether most of a table is UTF-8; single rows of other bytes are then refused by themselves."""
+    bad = lines = 0
+    with gzip.open(file, "rb") if file.name.endswith(".gz") else file.open("rb") as data:
+        for raw in itertools.islice(iter(lambda: data.readline(MAX_LINE), b""), 10_000):
+            lines += 1
+            try:
+                raw.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                # Windows-1252 has no letters at five places, and control characters are no text.
+                bad += all(b not in b"\x81\x8d\x8f\x90\x9d" for b in raw[error.start : error.end])
+    return bad == 0
 
 
 def header(file: Path) -> tuple[str, ...]:
     """The column names of a table, empty when it has none that can be read."""
     try:
-        first = next(csv.reader(_lines(file, []), delimiter=_delimiter(file)), [])
+        form = _form(file)
+        first = next(csv.reader(_lines(file, [], form.encoding), delimiter=form.delimiter), [])
     except (csv.Error, OSError):
         return ()
     return tuple(cell.strip() for cell in first)
 
 
-def _lines(file: Path, refused: Refused) -> Iterator[str]:
+def _lines(file: Path, refused: Refused, encoding: str = "utf-8") -> Iterator[str]:
     """Lines as text. A line that is refused becomes an empty one, so that line numbers stay right."""
+    if encoding == "utf-16":
+        yield from _utf16_lines(file, refused)
+        return
     with gzip.open(file, "rb") if file.name.endswith(".gz") else file.open("rb") as data:
         number = 0
         while True:
@@ -168,7 +219,7 @@ def _lines(file: Path, refused: Refused) -> Iterator[str]:
                 yield "\n"
                 continue
             try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = raw.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
             except UnicodeDecodeError as error:
                 refused.append((f"{file.name}:{number}", f"the line is not UTF-8 ({error.reason})"))
                 yield "\n"
@@ -178,6 +229,19 @@ def _lines(file: Path, refused: Refused) -> Iterator[str]:
                 yield "\n"
                 continue
             yield text
+
+
+def _utf16_lines(file: Path, refused: Refused) -> Iterator[str]:
+    """Lines of a UTF-16 table, which is read whole: its line ends cannot be found byte by byte."""
+    try:
+        text = _whole(file).decode("utf-16")
+    except (UnicodeDecodeError, ResourceError, BadInputError) as error:
+        refused.append((f"{file.name}:1", f"the table is not UTF-16 as it says ({error})"))
+        return
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        if "\0" in line:
+            refused.append((f"{file.name}:{number}", "the line holds a NUL"))
+        yield "\n" if "\0" in line else line
 
 
 def read_json(file: Path) -> Any:

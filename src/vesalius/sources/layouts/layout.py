@@ -13,7 +13,7 @@ from typing import Literal
 from vesalius.cases.image import Kind
 
 Parse = Literal["text", "number", "integer", "age", "sex", "status", "flag", "view", "side"]
-RuleKind = Literal["path", "columns", "values", "json", "npz", "class_folders", "xml"]
+RuleKind = Literal["path", "columns", "values", "json", "npz", "class_folders", "xml", "named_files"]
 Shape = Literal["xyxy", "xywh", "xy"]
 
 #: The label that holds the one class of a case, where a data set sorts each case into exactly one.
@@ -76,7 +76,8 @@ class Rule:
         kind: `path` (a file or folder matches `glob`), `columns` (a matching table has all `names` in its header),
             `values` (the column named first holds the other names in a matching table, and nothing else),
             `json` (a matching file has all `names` as keys near its start), `npz` (an archive has all members),
-            `xml` (a matching file's root element is one of `names`), `class_folders` (folders that hold images only).
+            `xml` (a matching file's root element is one of `names`), `class_folders` (folders that hold images only),
+            `named_files` (a column of one of `names` names images that are there).
         glob: Which files to look at, relative to the folder.
         names: Columns, keys, members or element names.
     """

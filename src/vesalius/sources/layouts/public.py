@@ -292,6 +292,10 @@ LAYOUTS: tuple[Layout, ...] = (
         "csv-images",
         "A CSV table with a column of image files",
         signs=(
+            _sign(
+                0.9,
+                _rule("named_files", "*.csv", "file", "image", "filename", "file_name", "path", "image_path", "img"),
+            ),
             _sign(0.6, _rule("columns", "*.csv", "file")),
             _sign(0.6, _rule("columns", "*.csv", "image")),
             _sign(0.55, _rule("columns", "*.csv", "filename")),

@@ -45,6 +45,8 @@ def parse(cell: str, how: Parse) -> Value:
         if text.lower() not in _SIDES:
             raise ValueError(f"side {text!r} is neither left nor right")
         return _SIDES[text.lower()]
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        text = text.replace(",", ".")  # a decimal comma, as spreadsheets of half the world write it
     if how == "age":
         return _age(text)
     if how == "flag" and text.lower() in {"true", "yes", "false", "no"}:
