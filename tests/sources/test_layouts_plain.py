@@ -90,7 +90,7 @@ def test_detection_says_what_it_saw_and_leaves_strange_folders_alone(tmp_path: P
     assert detect(tmp_path) == []
     text(tmp_path / "cases.csv", "file,label\nimages/a.png,x\n")
     (found,) = detect(tmp_path)
-    assert (found.name, found.saw) == ("csv-images", "cases.csv with the columns file")
+    assert (found.name, found.saw) == ("csv-images", "cases.csv whose file names files that are there")
 
 
 def test_every_shared_set_is_recognised(shared_data: Path) -> None:
@@ -125,7 +125,7 @@ def test_every_layout_resolves_and_is_described() -> None:
         assert layout.title
         assert layout.signs
         assert all(
-            rule.kind in {"path", "columns", "values", "json", "npz", "xml", "class_folders"}
+            rule.kind in {"path", "columns", "values", "json", "npz", "xml", "class_folders", "named_files"}
             for s in layout.signs
             for rule in s.rules
         )

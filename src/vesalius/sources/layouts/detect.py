@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from vesalius.sources.layouts.catalogue import layouts
 from vesalius.sources.layouts.files import header, inside, is_image, rows
 from vesalius.sources.layouts.layout import Layout, Rule
 
+#: The layout of any table that names images, and how sure one is of it by its header alone.
+_GENERAL, _GUESS = "csv-images", 0.6
 #: Bytes of a JSON or XML file that are looked at.
 _HEAD = 1 << 18
 #: Files that are tried for one glob, and folders that are walked for pictures.
@@ -54,6 +56,10 @@ def detect(folder: str | os.PathLike[str]) -> list[Detection]:
     if not path.is_dir():
         raise MissingError("folder is not there", item=str(path))
     found = [d for layout in layouts() if (d := _fit(layout, path))]
+    # Any table of images looks like the general one: where a layout of its own fits, that is what it is.
+    own = max((d.confidence for d in found if d.name != _GENERAL), default=0.0)
+    if own > _GUESS:
+        found = [replace(d, confidence=min(d.confidence, _GUESS)) if d.name == _GENERAL else d for d in found]
     return sorted(found, key=lambda d: -d.confidence)
 
 

@@ -159,7 +159,7 @@ def _form(file: Path) -> _Form:
     encoding = "utf-8"
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         encoding = "utf-16"
-    elif not _is_utf8(file):
+    elif not head.startswith(codecs.BOM_UTF8) and not _is_utf8(file):
         encoding = "cp1252"
     first = next((line for line in head.decode(encoding, "replace").lstrip("\ufeff").splitlines() if line.strip()), "")
     if file.name.removesuffix(".gz").endswith((".tsv", ".tab")):
