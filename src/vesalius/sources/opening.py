@@ -40,7 +40,7 @@ def open_cases(source: Path | Iterable[Case], job: Job, *, layout: str = "", lim
             return _imported(source, name, job).limit(limit)
     from vesalius.io import read
 
-    return read(source, workers=job.workers, on_refused=job.refuse).limit(limit)
+    return read(source, job).limit(limit)
 
 
 def _detected(source: Path, job: Job) -> str:
