@@ -95,7 +95,7 @@ def test_left_out_cases_are_said(run, pictures):
 def test_a_trained_system_remembers_its_pictures_and_figures_on_them_are_marked(tmp_path, run_json):
     from vesalius.systems import open_system
 
-    CaseSet(open_system("medmnistc").example(24, 101)).write(tmp_path / "cases")
+    CaseSet(open_system("3mt").example(24, 101)).write(tmp_path / "cases")
     code, done = run_json(
         "train", "medmnistc", "--data", tmp_path / "cases", "--target", "pleural effusion", "--steps", 2, "--out",
         tmp_path / "model",
