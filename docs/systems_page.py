@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vesalius.systems import catalogue, open_system
 from vesalius.systems.frame.recipe import Recipe
-from vesalius.systems.frame.results import read_results, results_file
+from vesalius.systems.frame.results import read_rows, results_file
 from vesalius.systems.frame.verdict import Verdict, verdicts
 
 _HEAD = """\
@@ -24,7 +24,8 @@ place of an ablation. *No room* marks an ablation so near the ceiling that the g
 
 Recipes are developed on seeds from 100 on; 0, 1 and 2 are reported. *Phantom* are simulated cases, whose truth we know;
 other names are real sets, on parts that no shipped model was trained on. *s* is the wall time of what a claim needed
-beyond those above it. Made by
+beyond those above it. *Earlier* marks figures that an earlier version of the recipe found, with the cases, scores and
+intervals it had then (*s* was that of the whole check); why a recipe changed is said below its table. Made by
 `vesalius check all --data both --folder DIR --store results/systems.csv --stale --side-by-side 2`.
 """
 
@@ -32,7 +33,9 @@ beyond those above it. Made by
 def page() -> str:
     """The whole page."""
     file = results_file()
-    found = verdicts(read_results(file)) if file is not None else []
+    rows = read_rows(file) if file is not None else []
+    found = verdicts(r.claim for r in rows)
+    earlier = {(r.claim.system, r.claim.claim, r.claim.data) for r in rows if not r.code}
     entries = catalogue()
     out = [_HEAD.format(works=sum(e.works for e in entries)), "## What works, and what was found\n"]
     for entry in entries:
@@ -51,7 +54,10 @@ def page() -> str:
             out += [
                 "| claim | cases | ours | ablation | margin | goal | seeds | n | s | |",
                 "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-                *map(_row, sorted(mine, key=lambda v: (order.get(v.claim, len(order)), v.data))),
+                *(
+                    _row(v, (v.system, v.claim, v.data) in earlier)
+                    for v in sorted(mine, key=lambda v: (order.get(v.claim, len(order)), v.data))
+                ),
                 "",
             ]
         out += [system.causes, ""]
@@ -67,9 +73,10 @@ def _summary(mine: list[Verdict]) -> str:
     return f"{sum(v.holds for v in mine)} of {len(mine)} claims hold" if mine else "works, no result stored yet"
 
 
-def _row(v: Verdict) -> str:
+def _row(v: Verdict, earlier: bool) -> str:
     margin = f"{v.margin:+.3f} [{v.low:+.3f}, {v.high:+.3f}]"
     state = "holds" if v.holds else f"**{v.outcome}**" + (", no room" if v.no_room else "")
+    state += ", *earlier*" if earlier else ""
     return (
         f"| {v.claim} | {v.data} | {v.ours:.3f} | {v.baseline:.3f} | {margin} | {v.goal:+.3f} | {v.held} of {v.seeds} "
         f"| {v.n} | {v.seconds:.0f} | {state} |"

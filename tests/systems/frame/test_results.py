@@ -58,9 +58,11 @@ def test_a_row_is_written_when_it_is_found_and_a_missing_set_is_refused(tmp_path
 
     path, job = tmp_path / "systems.csv", Job(device="cpu")
     wanted = rerun.units(["mask-of-truth"], seeds=(101,), folder=tmp_path)
+    store_results(path, [claim(data="a set that it was checked on once"), claim(system="3mt", data="another")])
     found = rerun.check(wanted, folder=tmp_path, store=path, job=job, scale=0.05)
     unit, claims = next(found)
-    assert [c.claim for c in read_results(path)] == sorted(c.claim for c in claims)
+    stored = [(c.system, c.claim) for c in read_results(path)]
+    assert stored == [("3mt", "x"), *sorted((c.system, c.claim) for c in claims)]
     assert rerun.stale(wanted, path) == [u for u in wanted if u != unit]
     assert list(found) == []
     assert [r.item for r in job.refused] == ["mask-of-truth on covid-cc-by: AP supine or PA, seed 101"]

@@ -89,8 +89,3 @@ def known(cases: Sequence[Case], names: Sequence[str]) -> tuple[list[Case], Ints
     found = [(c, class_of(c)) for c in cases if c.images]
     kept = [(c, names.index(k)) for c, k in found if k in names]
     return [c for c, _ in kept], np.asarray([k for _, k in kept], np.int64)
-
-
-def drawn_shots(y: Ints, shots: int, rng: np.random.Generator) -> Ints:
-    """Indices of `shots` cases of each class, without repeats; all of a class that has fewer."""
-    return np.concatenate([rng.permutation(np.flatnonzero(y == k))[:shots] for k in np.unique(y)])

@@ -13,7 +13,7 @@ from vesalius.errors import CancelledError, VesaliusError
 from vesalius.job import Job
 from vesalius.systems.frame.catalogue import find, open_system, working
 from vesalius.systems.frame.claims import Claim
-from vesalius.systems.frame.results import read_rows, store_results
+from vesalius.systems.frame.results import read_rows, store_results, write_rows
 from vesalius.systems.frame.stamp import code_hash, input_hash
 from vesalius.systems.frame.worlds.world import Kind
 
@@ -103,6 +103,8 @@ def check(
         CancelledError: Somebody stopped the job; what was given is stored.
     """
     told = job or Job()
+    if store is not None and store.is_file():
+        _forget_worlds(store, {u.system for u in wanted})
     for unit, found in (
         _one_by_one(wanted, folder, told, scale) if workers < 2 else _side_by_side(wanted, folder, told, scale, workers)
     ):
@@ -112,6 +114,15 @@ def check(
         if store is not None:
             store_results(store, found, code=unit.code, inputs=unit.inputs)
         yield unit, found
+
+
+def _forget_worlds(store: Path, systems: set[str]) -> None:
+    """Drop rows of systems about worlds that they are no longer checked on."""
+    rows = read_rows(store)
+    worlds = {name: {w.name for w in open_system(name).worlds} for name in systems}
+    kept = [r for r in rows if r.claim.data in worlds.get(r.claim.system, {r.claim.data})]
+    if len(kept) < len(rows):
+        write_rows(store, kept)
 
 
 def _one_by_one(

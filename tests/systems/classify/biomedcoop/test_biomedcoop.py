@@ -13,7 +13,6 @@ from vesalius.systems.classify.biomedcoop.losses import consistency, distillatio
 from vesalius.systems.classify.biomedcoop.prompt import PromptLearner
 from vesalius.systems.frame.budget import Budget
 from vesalius.systems.frame.frozen import frozen
-from vesalius.systems.frame.inputs import drawn_shots
 
 
 def test_untrained_context_says_what_its_words_say():
@@ -72,13 +71,6 @@ def test_distillation_against_the_definition():
     expected = (p * (p / q).log()).sum() / 12
     close(distillation(student, teacher), expected.detach())
     assert not distillation(student, teacher).requires_grad
-
-
-def test_shots_are_even_and_without_repeats():
-    y = np.array([0] * 10 + [1] * 3)
-    i = drawn_shots(y, 4, np.random.default_rng(0))
-    assert len(set(i.tolist())) == len(i) == 7
-    assert (y[i] == 0).sum() == 4
 
 
 def test_half_of_the_classes_are_taught_and_the_others_can_be_named():

@@ -2,6 +2,14 @@
 
 Nothing but the context's embeddings is trained. The ablation is CoOp: the same context, cross-entropy alone. The model
 also names classes that it was not trained on (`named`), which is what consistency and distillation are for.
+
+*Why claims fail.* busi left no room: nano was trained on that set and its words, the untrained prompt names .85 to .88
+of new cases rightly, and four shots can only keep that; it is no longer checked. On classes without a shot of phantoms
+both prompts gave every film one name, since nano's tower does not tell drawn findings apart: the margin is exactly 0,
+and the line is checked on real blood cells too. Pruned - not, with a fifth of junk: false (-.005 in three seeds). The
+junk is the same for all classes, so it moves every class's mean the same way, and the softmax over classes cancels
+most of that. 4 shots on isic2017: a gain of .01 to .02 in each seed, below the goal of .03, and one draw of shots
+decides more than the method: three draws are averaged now.
 """
 
 from __future__ import annotations
@@ -16,11 +24,12 @@ import torch.nn.functional as F
 
 from vesalius.cases import Case, Image
 from vesalius.job import Job
+from vesalius.models.probes import draw_shots
 from vesalius.systems.classify.biomedcoop.losses import consistency, distillation, select_prompts, selected_mean
 from vesalius.systems.classify.biomedcoop.prompt import PromptLearner
 from vesalius.systems.frame.budget import Budget, run_training
 from vesalius.systems.frame.frozen import Words, named, tower_of, vectors, with_words
-from vesalius.systems.frame.inputs import class_of, drawn_shots, labelled
+from vesalius.systems.frame.inputs import class_of, labelled
 from vesalius.systems.frame.model import ClassifierModel, Floats
 from vesalius.systems.frame.recipe import recipe
 from vesalius.systems.frame.scores import Each
@@ -86,8 +95,9 @@ def taught_first(names: Sequence[str]) -> int:
     steps=80,
     worlds=(
         Drawn(single_finding_films, n=800, shares={"train": 0.3, "test": 0.7}, stratify="class"),
-        Sets(("busi",)),
         Sets(("isic2017",)),
+        Sets(("pbc-blood",)),
+        Sets(("brain-mr",)),
     ),
 )
 def biomedcoop(
@@ -114,7 +124,8 @@ def biomedcoop(
     if target and names == ("0", "1"):  # a finding that is there or not: the words are what this learns beside
         names = (f"no {target}", target)
     tower = with_words(base, job.device)
-    at = drawn_shots(y, shots, np.random.default_rng((job.seed, 66, shots, draw))) if shots else np.arange(len(y))
+    rng = np.random.default_rng((job.seed, 66, shots, draw))
+    at = np.asarray(draw_shots(y, shots, rng) if shots else range(len(y)))
     if half:
         names = names[: taught_first(names)]
         at = at[y[at] < len(names)]
@@ -158,6 +169,6 @@ for _shots in (1, 4):
                        against={"weights": COOP}, goal=0.03, over={"draw": DRAWS})  # fmt: skip
 biomedcoop.compare("accuracy on classes without a shot, BiomedCoOp - CoOp", right_unseen,
                    given={"shots": 16, "half": True}, against={"weights": COOP},
-                   goal=0.05, on=("phantom",))  # fmt: skip
+                   goal=0.05, on=("phantom", "pbc-blood"))  # fmt: skip
 biomedcoop.compare("accuracy with a fifth of junk prompts, pruned - not", right, given={"shots": 4, "junk": 0.2},
                    against={"limit": float("inf")}, goal=0.02, over={"draw": DRAWS}, on=("phantom",))  # fmt: skip

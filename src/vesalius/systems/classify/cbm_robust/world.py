@@ -48,7 +48,7 @@ class MarkedFilms:
 
     kind: ClassVar[Kind] = "phantom"
     n: int = 1000
-    difficulty: float = 0.25
+    difficulty: float = 0.05
     name: str = "phantom"
     arguments: frozenset[str] = frozenset()
 

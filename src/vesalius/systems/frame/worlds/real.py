@@ -13,7 +13,7 @@ import numpy as np
 from vesalius.cases import Case, Label
 from vesalius.errors import MissingError, UsageError
 from vesalius.sources.open_sets.splits import Part, in_part
-from vesalius.systems.frame.worlds.world import HALVES, Kind, Parts, parted
+from vesalius.systems.frame.worlds.world import HALVES, LEAST, Kind, Parts, parted
 
 
 @lru_cache(maxsize=8)
@@ -54,8 +54,9 @@ def diagnosed(case: Case) -> Case | None:
     return case.replace(labels={**case.labels, "class": Label(name)}) if name else None
 
 
-#: A world's part to the part of the open sets.
-PART_OF: Mapping[str, Part] = {"train": "system", "validation": "validation", "test": "test"}
+#: A world's part to the part of the open sets. Where nothing is chosen, what is for choosing is trained on too: nano
+#: was not trained on it either, and the part `system` alone is small.
+PART_OF: Mapping[str, tuple[Part, ...]] = {"train": ("system",), "validation": ("validation",), "test": ("test",)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +108,25 @@ class Sets:
             if not self.on_nano:
                 one = parted(self._used(cases, seed, scale), self.shares, seed, self.stratify)
             else:
-                own = {part: self._used(in_part(cases, PART_OF[part]), seed, scale) for part in self.shares}
+                own = {part: self._used(in_part(cases, *self._of(part)), seed, scale) for part in self.shares}
                 one = Parts.of(own, seed)
             for part in self.shares:
                 found[part] += getattr(one, part)
         return Parts.of(found, seed)
+
+    def _of(self, part: str) -> tuple[Part, ...]:
+        spare = PART_OF["validation"] if part == "train" and "validation" not in self.shares else ()
+        return (*PART_OF[part], *spare)
 
     def _used(self, cases: Sequence[Case], seed: int, scale: float) -> list[Case]:
         """Cases as they are used: picked, made into others, no more than asked for."""
         used = [u for c in cases if (u := self.pick(c)) is not None]
         if self.expand is not None:
             used = self.expand(used, seed)
-        if most := round(self.most * scale):
+        most = min(self.most or len(used), len(used))
+        if scale < 1:
+            most = min(max(round(most * scale), LEAST), most)
+        if most < len(used):
             order = np.random.default_rng((seed, 0x5E7)).permutation(len(used))
             used = [used[i] for i in sorted(order[:most])]
         return used
