@@ -150,7 +150,7 @@ def test_prompts_for_parts_and_for_none_of_these() -> None:
 )
 def test_facts_of_real_sets_are_known_for_nearly_every_case(shared_data: Path, name: str, label: str) -> None:
     from vesalius.sources.open_sets.readers import read_layout
-    from vesalius.training.nano.sentences import facts_of
+    from vesalius.training.nano.facts import facts_of
 
     cases = list(read_layout(name, shared_data / name))
     known = [facts_of(c).get(label) for c in cases]

@@ -41,6 +41,7 @@ def test_a_head_that_was_trained_again_is_recorded(tmp_path):
     import pytest
 
     from vesalius.errors import MissingError
+    from vesalius.models.nano.head_tower import tower_of
     from vesalius.models.nano.model import Nano
     from vesalius.models.nano.segment import FILE, new_head, save_head
     from vesalius.models.store import SHIPPED
@@ -48,7 +49,7 @@ def test_a_head_that_was_trained_again_is_recorded(tmp_path):
 
     folder = tmp_path / "nano"
     shutil.copytree(SHIPPED / "nano", folder)
-    save_head(new_head(), folder / FILE, Nano(folder))
+    save_head(new_head(), folder / FILE, tower_of(folder, Nano(folder)))
     (folder / "run.json").write_text("{}")  # an earlier command with this --out
     with pytest.raises(MissingError, match="SHA-256"):
         Nano(folder)

@@ -84,21 +84,20 @@ def train(args: Train, job: Job) -> Trained:
 
 
 def _nano(args: Train, job: Job, data: Path, out: Path) -> Trained:
-    from vesalius.training.nano.tower import Recipe
+    from vesalius.training.nano.build import Recipe, build
 
-    recipe = Recipe(seed=job.seed)
-    if args.steps is not None:
-        recipe = dataclasses.replace(recipe, steps=args.steps, also=())
+    recipe = Recipe()
+    tower = dataclasses.replace(recipe.tower, seed=job.seed, steps=args.steps or recipe.tower.steps)
+    recipe = dataclasses.replace(recipe, tower=tower)
     if args.dry_run:
         return Trained("nano", recipe=recipe.to_dict())
-    from vesalius.models import pick_device
     from vesalius.training.nano.card import measure, write_card
-    from vesalius.training.nano.tower import train as train_tower
+    from vesalius.training.nano.remember import remember
 
     if not args.card_only:
-        device = pick_device(job.device)
-        train_tower(data, out, recipe, device=device, resume=args.resume, progress=job.note)
-    figures = measure(data, out, progress=job.note)
+        build(data, out, recipe, job, resume=args.resume)
+        remember(out, data)
+    figures = measure(data, out, recipe, job)
     return Trained("nano", str(out), figures=figures, card=write_card(out, figures))
 
 
@@ -107,6 +106,7 @@ def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
 
     from vesalius.models import pick_device
     from vesalius.models.manifest import MANIFEST, Manifest
+    from vesalius.models.nano import head_tower
     from vesalius.models.store import SHIPPED
     from vesalius.training.nano.boxes import GroundRecipe, train_ground
     from vesalius.training.nano.card import write_card
@@ -121,6 +121,8 @@ def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
         shutil.copytree(SHIPPED / "nano", out, dirs_exist_ok=True)
     device = pick_device(job.device)
     if not args.card_only:
+        (out / head_tower.FILE).unlink(missing_ok=True)  # both heads will stand on the model's own tower
+        record(out)
         train_masks(data, out, masks, device=device, seconds=args.seconds, say=job.note)
         train_ground(out, data, out, boxes, device=device, seconds=args.seconds, progress=job.note)
         record(out)

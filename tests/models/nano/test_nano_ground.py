@@ -15,6 +15,7 @@ from vesalius.cases import Image
 from vesalius.errors import BadInputError, MissingError
 from vesalius.models import load
 from vesalius.models.nano.ground import FILE, GroundHead
+from vesalius.models.nano.head_tower import tower_of
 from vesalius.models.nano.model import Nano
 from vesalius.models.preprocess import display_view
 from vesalius.models.store import SHIPPED
@@ -36,8 +37,9 @@ def folder(tmp_path_factory):
     manifest["files"].pop(FILE, None)
     manifest["capabilities"] = [c for c in manifest["capabilities"] if c != "ground"]
     (folder / "model.json").write_text(json.dumps(manifest))
+    mark = tower_of(folder, frozen("nano")).fingerprint
     torch.manual_seed(0)
-    GroundHead(GroundNet(**NET), {"net": NET, "base_fingerprint": frozen("nano").fingerprint}).save(folder / "made")
+    GroundHead(GroundNet(**NET), {"net": NET, "base_fingerprint": mark}).save(folder / "made")
     return folder
 
 
@@ -72,7 +74,7 @@ def test_half_precision_moves_no_box_by_a_pixel(folder):
     torch.manual_seed(0)
     net = GroundNet(**NET)
     image = Image(array=np.random.default_rng(1).integers(0, 255, (200, 200), dtype=np.uint8))
-    kept = GroundHead(net, {"net": NET}).ground(base, image, ["heart"])[0].boxes[0]
+    kept = GroundHead(net, {"net": NET}, tower_of(folder, base)).ground(base, image, ["heart"])[0].boxes[0]
     read = GroundHead.load(folder / "made", base).ground(base, image, ["heart"])[0].boxes[0]
     assert max(abs(getattr(kept, k) - getattr(read, k)) for k in ("x0", "y0", "x1", "y1")) < 0.5
 

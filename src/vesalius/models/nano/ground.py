@@ -21,6 +21,7 @@ from vesalius.cases import Box, Image
 from vesalius.errors import BadInputError
 from vesalius.losses.boxes import corners
 from vesalius.models.backbone import Backbone
+from vesalius.models.nano.head_tower import tower_of
 from vesalius.models.preprocess import U8, display_view
 from vesalius.models.protocols import Grounding
 from vesalius.nn.grounding import Grounded, GroundNet
@@ -78,15 +79,16 @@ class GroundHead:
 
     Args:
         net: The net, in evaluation mode.
-        config: Arguments of `GroundNet`, and `base_fingerprint` of the nano whose maps it reads.
+        config: Arguments of `GroundNet`, and `base_fingerprint` of the tower whose maps it reads.
+        tower: The heads' own tower, where it is not the model's.
     """
 
-    def __init__(self, net: GroundNet, config: Mapping[str, Any]) -> None:
-        self.net, self.config = net.eval().requires_grad_(False), dict(config)
+    def __init__(self, net: GroundNet, config: Mapping[str, Any], tower: Backbone | None = None) -> None:
+        self.net, self.config, self.tower = net.eval().requires_grad_(False), dict(config), tower
 
     def ground(self, base: Backbone, image: Image, phrases: Sequence[str], index: int | None = None) -> list[Grounding]:
         """One answer a phrase; of a volume or video in slice `index` (the middle one when not said)."""
-        return ground_picture(base, self.net, display_view(image, index), phrases)
+        return ground_picture(self.tower or base, self.net, display_view(image, index), phrases)
 
     def save(self, path: Path) -> None:
         """Write weights in half precision, with the config in the file's header."""
@@ -96,20 +98,21 @@ class GroundHead:
 
     @classmethod
     def load(cls, path: Path, base: Backbone) -> GroundHead:
-        """Read a head that `save` wrote.
+        """Read a head that `save` wrote, on the heads' own tower where one lies beside it.
 
         Raises:
             BadInputError: It is no head, or was trained on another nano.
         """
         try:
+            tower = tower_of(path.parent, base)
             with safe_open(path, "pt") as file:
                 config = json.loads((file.metadata() or {})["config"])
             net = GroundNet(**config["net"])
             net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise BadInputError("cannot read box head", item=str(path), why=str(error)[:300]) from error
-        if config.get("base_fingerprint") != base.fingerprint:
+        if config.get("base_fingerprint") != tower.fingerprint:
             raise BadInputError(
                 "box head was trained on another nano", item=str(path), fix="train the head again on this one"
             )
-        return cls(net.to(base.device), config)
+        return cls(net.to(base.device), config, tower)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from vesalius.models.nano.minilm import DIM as TEXT_DIM
 from vesalius.models.nano.minilm import MiniLM
 from vesalius.models.preprocess import ViewPreprocess
 from vesalius.models.protocols import AnyArray, EncodedImage, FloatArray, Grounding, Segmentation, Segmenter
+from vesalius.models.zeroshot import Rejection
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 DIM = 384
 WEIGHTS = "nano.safetensors"
+#: How zero-shot scores are read: beside the weights, since it changes no vector.
+WORDS = "head-words.json"
 
 
 class NanoNet(nn.Module):
@@ -73,7 +77,8 @@ class Nano(TowerEmbedder):
         super().__init__(self.manifest.name, self.manifest.fingerprint, DIM, preprocess, batch_size=size)
         self.net = NanoNet()
         try:
-            self.net.load_state_dict(load_file(folder / WEIGHTS))
+            # Stored in half precision, which moves a vector by less than a thousandth; every sum is in single.
+            self.net.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS).items()})
         except RuntimeError as error:
             raise BadInputError(
                 "model's weights do not fit", item=str(folder / WEIGHTS), why=str(error)[:300]
@@ -87,8 +92,21 @@ class Nano(TowerEmbedder):
 
     @property
     def scale(self) -> float:
-        """Inverse temperature of the trained image-text softmax."""
-        return float(self.net.log_scale.exp())
+        """Inverse temperature of the image-text softmax: calibrated where that was done, else as trained."""
+        calibrated = None if self.rejection is None else self.rejection.scale
+        return float(self.net.log_scale.exp()) if calibrated is None else calibrated
+
+    @cached_property
+    def rejection(self) -> Rejection | None:
+        """Tells images that are none of the classes asked for; None where the folder has no such function."""
+        if WORDS not in self.manifest.files:
+            return None
+        try:
+            return Rejection(**json.loads((self.folder / WORDS).read_text("utf-8"))["rejection"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(
+                "cannot read how words are scored", item=str(self.folder / WORDS), why=str(error)
+            ) from error
 
     @torch.inference_mode()
     def _forward_views(self, views: AnyArray) -> FloatArray:

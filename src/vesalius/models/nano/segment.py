@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from vesalius.errors import BadInputError
 from vesalius.models.backbone import Backbone
 from vesalius.models.manifest import sha256
+from vesalius.models.nano.head_tower import tower_of
 from vesalius.models.promptable import PromptSegmenter
 from vesalius.nn.promptable import PromptableHead
 
@@ -35,12 +36,13 @@ def save_head(head: PromptableHead, path: Path, base: Backbone) -> None:
 
 
 def load_segmenter(path: Path, base: Backbone) -> PromptSegmenter:
-    """Read a head that `save_head` wrote.
+    """Read a head that `save_head` wrote, on the heads' own tower where one lies beside it.
 
     Raises:
-        BadInputError: It is no head, or was trained on another nano.
+        BadInputError: It is no head, or was trained on another tower.
     """
     try:
+        base = tower_of(path.parent, base)
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})["config"])
         head = PromptableHead(dim=int(config["dim"]))

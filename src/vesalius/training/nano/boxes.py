@@ -10,7 +10,7 @@ import dataclasses
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from vesalius.training.grounding import (
     swap_sides,
 )
 from vesalius.training.loop import Plan, train_loop
-from vesalius.training.nano.tower import Report, collect
+from vesalius.training.nano.pictures import collect
+
+Report = Callable[[str], None]
 
 #: Blood cells as people name them; `WBC` and `Platelets` are how the tables do.
 CELLS: Mapping[str, Sequence[str]] = {

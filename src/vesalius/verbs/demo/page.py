@@ -80,9 +80,8 @@ def page(
         )
     out.append(
         f"</table><p><small>{sum(c.source.dataset == 'nilearn' for c in cases)} of the images are slices of one brain "
-        "atlas, so these figures are about files, not about patients. nano was trained on chest films, skin, breast "
-        "ultrasound, blood, tissue, fundus and small MR volumes; it never saw CT or nuclear medicine, and its mistakes "
-        "show that.</small></p>"
+        "atlas, so these figures are about files, not about patients. nano was trained on other pictures of most of "
+        "these kinds and on none of these; it knows nuclear medicine from no picture at all.</small></p>"
     )
     point = head.points["sensitivity=0.9"]
     auroc = head.evaluation["auroc"]
