@@ -533,6 +533,7 @@ def segment(
     volume: bool = False,
     lost: float = 0.5,
     format: Sequence[str] = ("png", "json"),
+    measure: bool = False,
     cache: str | Path | None = None,
     out: str | Path | None = None,
     model: Model = "nano",
@@ -552,6 +553,7 @@ def segment(
         volume: Follow the target from that slice through the volume.
         lost: With --volume: end below this score (default: 0.5).
         format: What to write into --out (default: png,json).
+        measure: Measure the masks: area, volume, diameters, circumference; in mm where the spacing is known.
         cache: Keep embeddings there: the next prompt is faster.
         out: Write results and run.json into a folder.
         model: Store name, dir:FOLDER or hf:owner/name (default: nano).
@@ -642,7 +644,7 @@ def train(
     """Train a model that ships or a published system.
 
     Args:
-        name: Nano, nano-heads, or a system of `vesalius systems --working`.
+        name: Nano, nano-heads, nano-masks, or a system of `vesalius systems --working`.
         data: Cases to train on (for nano: folder with the open training sets, one folder each).
         target: Label that a classifier learns (default: the label `class`).
         steps: Optimiser steps (default: the recipe's).
@@ -650,7 +652,7 @@ def train(
         settings: What a system takes beside cases, such as concepts=FILE.
         layout: Layout of --data (default: found out).
         limit: Use the first N cases only.
-        card_only: Nano, nano-heads: do not train; measure what is in --out, rewrite its card.
+        card_only: Nano, nano-heads, nano-masks: do not train; measure what is in --out, rewrite its card.
         resume: Go on where an earlier run stopped.
         dry_run: Say what would be done, and do nothing.
         out: Write results and run.json into a folder.

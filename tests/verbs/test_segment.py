@@ -279,3 +279,17 @@ def test_a_chest_film(model, run, tmp_path):
     mask = np.asarray(Pillow.open(tmp_path / "o" / "mask-1.png")) > 0
     np.testing.assert_array_equal(np.squeeze(seg.pixel_array) > 0, mask)
     assert mask.shape == (source.Rows, source.Columns)
+
+
+def test_a_measured_mask_has_its_sizes_and_says_their_unit(model, picture, run, run_json):
+    code, said = run_json("segment", picture, "--box", "10,5,50,35", "--measure")
+    assert code == 0
+    sizes = said["result"]["masks"][0]["measures"]
+    assert sizes["unit"] == "px"
+    assert sizes["area"] == 500
+    assert sizes["shortest"] == pytest.approx(20)
+    assert sizes["longest"] == pytest.approx(np.hypot(20, 25), abs=1e-3)
+    code, out, _ = run("segment", picture, "--box", "10,5,50,35", "--measure")
+    assert code == 0
+    assert "longest 32.0 px" in out
+    assert "the spacing is not known" in out

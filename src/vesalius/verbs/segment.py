@@ -50,6 +50,9 @@ class Segment(WithModel):
     volume: bool = arg("follow the target from that slice through the volume", False)
     lost: float = arg("with --volume: end below this score", 0.5, metavar="IOU")
     format: tuple[str, ...] = arg("what to write into --out", ("png", "json"), choices=FORMATS, separator=",")
+    measure: bool = arg(
+        "measure the masks: area, volume, diameters, circumference; in mm where the spacing is known", False
+    )
     cache: Path | None = arg("keep embeddings there: the next prompt is faster", None, metavar="DIR")
 
 
@@ -66,6 +69,7 @@ class Target(Result):
     voxels: int | None = None
     mm2: float | None = None
     mm3: float | None = None
+    measures: Mapping[str, Any] | None = None
     slice_scores: Mapping[str, float] | None = None
     mask: Mapping[str, Any] | None = None
 
@@ -94,6 +98,8 @@ class Segmented(Result):
         for n, target in enumerate(self.masks, 1):
             score = "" if target.score is None else f", score {target.score:.3f}"
             yield f"{target.label or f'region {n}'}: {target.size()}{score}"
+            if target.measures is not None:
+                yield f"  {_said(target.measures)}"
         if self.files is None:
             yield "no mask was written: give --out DIR (or --json, to have them on stdout)"
 
@@ -137,6 +143,8 @@ def segment(args: Segment, job: Job) -> Segmented:
     model: Any = args.model
     if isinstance(model, str):
         model = load(model, device=job.device, online=job.online, can="segment")
+    if note := getattr(model, "note", ""):
+        job.note(note)
     encode = _encoder(args, model, image)
     clock = time.perf_counter()
     encode(at or 0)
@@ -148,7 +156,7 @@ def segment(args: Segment, job: Job) -> Segmented:
         SCHEMA,
         _picture(case, image, at),
         {"name": model.name, "fingerprint": model.fingerprint},
-        tuple(_target(f, image, at, bool(getattr(model, "calibrated_scores", False))) for f in found),
+        tuple(_target(f, image, at, bool(getattr(model, "calibrated_scores", False)), args.measure) for f in found),
         arrays=tuple(f.mask for f in found),
     )
     if args.out is None:
@@ -242,7 +250,7 @@ def _picture(case: Case, image: Image, at: int | None) -> dict[str, Any]:
     return picture | ({} if at is None else {"slice": at})
 
 
-def _target(f: _Found, image: Image, at: int | None, calibrated: bool) -> Target:
+def _target(f: _Found, image: Image, at: int | None, calibrated: bool, measured: bool) -> Target:
     from vesalius.cases.geometry import Mask
 
     inside, score = int(f.mask.sum()), round(f.score, 4)
@@ -251,11 +259,35 @@ def _target(f: _Found, image: Image, at: int | None, calibrated: bool) -> Target
     )
     facts["voxels" if at is not None else "pixels"] = inside
     # Spacing at the detector is not the patient's: areas would come out too large.
-    if image.spacing is not None and image.meta.get("spacing_at") != "detector" and image.kind != "video":
-        facts["mm3" if at is not None else "mm2"] = round(inside * math.prod(image.spacing), 3)
+    known = image.spacing is not None and image.meta.get("spacing_at") != "detector" and image.kind != "video"
+    spacing = image.spacing if known else None
+    if spacing is not None:
+        facts["mm3" if at is not None else "mm2"] = round(inside * math.prod(spacing), 3)
+    if measured:
+        facts["measures"] = _measures(f.mask, spacing)
     return Target(
         f.label, _prompt(f.prompt), slice_scores=f.scores or None, mask=Mask.from_array(f.mask).to_dict(), **facts
     )
+
+
+def _measures(mask: BoolArray, spacing: Sequence[float] | None) -> dict[str, Any] | None:
+    """Sizes of a mask, or None where it is empty."""
+    from vesalius.metrics.segmentation.sizes import measure
+
+    found = measure(mask, spacing)
+    if found is None:
+        return None
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in found.to_dict().items()}
+
+
+def _said(sizes: Mapping[str, Any]) -> str:
+    """A line about sizes."""
+    unit = sizes["unit"]
+    parts = [f"volume {sizes['volume']:.1f} {unit}3"] if "volume" in sizes else []
+    parts += [f"area {sizes['area']:.1f} {unit}2", f"longest {sizes['longest']:.1f} {unit}"]
+    parts += [f"shortest {sizes['shortest']:.1f} {unit}", f"circumference {sizes['circumference']:.1f} {unit}"]
+    where = f" (in slice {sizes['slice']})" if "slice" in sizes else ""
+    return ", ".join(parts) + where + ("" if unit == "mm" else "; the spacing is not known")
 
 
 def _prompt(prompt: Prompt) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Train(Args):
     """What to train, on what, for how long."""
 
-    name: str = arg("nano, nano-heads, or a system of `vesalius systems --working`", positional=True)
+    name: str = arg("nano, nano-heads, nano-masks, or a system of `vesalius systems --working`", positional=True)
     data: Cases | None = arg(
         "cases to train on (for nano: folder with the open training sets, one folder each)", None, metavar="PATH"
     )
@@ -34,7 +34,9 @@ class Train(Args):
     )
     layout: str = arg("layout of --data (default: found out)", "", metavar="NAME")
     limit: int | None = arg("use the first N cases only", None, metavar="N", low=1)
-    card_only: bool = arg("nano, nano-heads: do not train; measure what is in --out, rewrite its card", False)
+    card_only: bool = arg(
+        "nano, nano-heads, nano-masks: do not train; measure what is in --out, rewrite its card", False
+    )
     resume: bool = arg("go on where an earlier run stopped", False)
     dry_run: bool = arg("say what would be done, and do nothing", False)
 
@@ -74,13 +76,14 @@ def train(args: Train, job: Job) -> Trained:
         raise UsageError("training needs data", fix="give --data FOLDER")
     if args.out is None:
         raise UsageError("training needs a folder for the model", fix="give --out FOLDER")
-    if args.name not in ("nano", "nano-heads"):
+    parts = {"nano": _nano, "nano-heads": _nano_heads, "nano-masks": _nano_masks}
+    if args.name not in parts:
         return _system(args, job, args.data, args.out)
     if args.settings:
         raise UsageError(f"{args.name}'s recipe takes no --set", item=", ".join(args.settings))
     if not isinstance(args.data, Path):
         raise UsageError(f"{args.name} is trained on a folder of open sets", item="data")
-    return (_nano if args.name == "nano" else _nano_heads)(args, job, args.data, args.out)
+    return parts[args.name](args, job, args.data, args.out)
 
 
 def _nano(args: Train, job: Job, data: Path, out: Path) -> Trained:
@@ -129,6 +132,19 @@ def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
     figures = {"segment": measure_masks(data, out, masks, device=device)}
     card = write_card(out, Manifest.read(out).notes["figures"])
     return Trained("nano-heads", str(out), figures=figures, card=card)
+
+
+def _nano_masks(args: Train, job: Job, data: Path, out: Path) -> Trained:
+    from vesalius.training.nano.medsam import MedSamRecipe
+    from vesalius.training.nano.medsam_figures import rebuild
+
+    recipe = MedSamRecipe(seed=job.seed)
+    if args.steps is not None:
+        recipe = dataclasses.replace(recipe, decode=args.steps)
+    if args.dry_run:
+        return Trained("nano-masks", recipe=dict(vars(recipe)))
+    figures = rebuild(data, out, recipe, resume=args.resume, card_only=args.card_only, job=job)
+    return Trained("nano-masks", str(out), figures=figures, card=(out / "card.md").read_text("utf-8"))
 
 
 def _system(args: Train, job: Job, data: Cases, out: Path) -> Trained:

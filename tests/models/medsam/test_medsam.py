@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vesalius.cases import Image
-from vesalius.cases.geometry import Box
+from vesalius.cases.geometry import Box, Mask
 from vesalius.errors import BadInputError, MissingError, UsageError
 from vesalius.metrics.segmentation.masks import dice
 from vesalius.models import load
@@ -121,3 +121,27 @@ def test_the_published_decoder_knows_no_names(encoded):
     assert not decoder.tuned
     with torch.inference_mode():
         assert decoder.present(torch.zeros(1, 256)).shape == (1, 1)
+
+
+def test_a_name_of_another_part_of_the_body_gives_no_mask(model, encoded):
+    if not model.names:
+        pytest.skip("the decoder was not trained for names")
+    found = model.segment(encoded, Prompt(text="lungs"))
+    assert not found.mask.any()
+    assert found.score < 0.3
+
+
+@pytest.mark.parametrize(("name", "least"), [("kvasir-seg", 0.9), ("covid-cc-by", 0.75)])
+def test_boxes_give_masks_of_patients_that_it_was_not_trained_on(model, shared_data, name, least):
+    from vesalius.sources.open_sets.readers import read_layout
+    from vesalius.sources.open_sets.splits import in_part
+    from vesalius.training.encoded import masks_of
+
+    scores = []
+    for case in in_part(read_layout(name, shared_data / name), "validation"):
+        for truth in masks_of(case, 0).values():
+            box = Mask.from_array(truth).box()
+            scores.append(dice(model.segment(model.encode(case.images[0]), Prompt(box=box)).mask, truth))
+        if len(scores) == 3:
+            break
+    assert np.mean(scores) > least

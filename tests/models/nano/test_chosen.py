@@ -1,4 +1,4 @@
-"""Who answers in nano's name: LiteMedSAM for places and the names it learnt, the small head for other names."""
+"""Who answers in nano's name: LiteMedSAM boxes and the names it learnt, the small head clicks and other names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def encoded(chosen):
     ("prompt", "side"),
     [
         (Prompt(box=Box(1, 1, 9, 9)), 256),
-        (Prompt(points=((3, 3, 1),)), 256),
+        (Prompt(points=((3, 3, 1),)), 128),
+        (Prompt(points=((3, 3, 1),), text="lungs"), 256),
+        (Prompt(points=((3, 3, 1),), box=Box(1, 1, 9, 9)), 256),
         (Prompt(text="lungs"), 256),
         (Prompt(text="Lungs"), 256),
         (Prompt(text="lung fields"), 256),

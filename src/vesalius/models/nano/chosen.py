@@ -1,4 +1,9 @@
-"""nano's segmenter where LiteMedSAM is installed: it answers, and the small head answers for names it never learnt."""
+"""nano's segmenter where LiteMedSAM is installed; who answers was chosen on the development sets' validation part.
+
+LiteMedSAM answers boxes and the names that it learnt well, the small head clicks without a box and all other names. On
+polyps and fetal heads, which neither saw, Dice from a box is .96 and .94 against .79 and .89, from a name .71 and .78
+against .12 and .32; but five clicks alone come to .53 over ten structures with LiteMedSAM, to .70 with the small head.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +54,8 @@ class Chosen:
     """A `Segmenter` that hands each prompt to the one who learnt it.
 
     Args:
-        fine: Answers clicks, boxes and the names it was trained on.
-        own: Answers other names.
+        fine: Answers boxes and the names it learnt.
+        own: Answers clicks alone and other names.
         names: What `fine` was trained on, in all wordings.
         text_tower: Gives the tower that compares names.
     """
@@ -108,8 +113,7 @@ class Chosen:
     def _is_fine(self, prompt: Prompt) -> bool:
         if prompt.previous is not None:  # a mask so far goes back to whoever gave it
             return prompt.previous.shape == (SIDE, SIDE)
-        alone = bool(prompt.text) and not prompt.points and prompt.box is None
-        return not alone or self.knows(prompt.text)
+        return prompt.box is not None or (bool(prompt.text) and self.knows(prompt.text))
 
     def knows(self, name: str) -> bool:
         """Whether a name is one of those that `fine` was trained on, or says the same in other words."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from vesalius.sources.open_sets.splits import Part
 from vesalius.training.clicks import error_clicks, first_click
 from vesalius.training.encoded import Bools, encode_file, masks_of
 from vesalius.training.locating import surely_absent
-from vesalius.training.nano.medsam import JOINED, MASKED, MedSamRecipe, masked_cases, train_medsam
+from vesalius.training.nano.medsam import FEWEST, JOINED, MASKED, MedSamRecipe, masked_cases, train_medsam
 
 #: A name that says nothing: what the model answers when it is not told what is meant.
 NO_NAME = "structure"
@@ -93,6 +92,8 @@ def measure_medsam(
             "present": len(present), "absent": len(absent),
             "auroc": [round(v, 4) for v in (auc.value, auc.low, auc.high)],
         }  # fmt: skip
+    if most is not None:
+        figures["note"] = f"At most {most} cases of a name were measured."
     if volumes and "hippocampus" in sets:
         figures["volumes"] = measure_volumes(model, masked_cases(data, part, sets=("hippocampus",))[:most], maps, job)
     (out / f"figures-{part}.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -259,7 +260,7 @@ def table(figures: Mapping[str, Any]) -> list[str]:
     columns = ("box", "loose box", "ellipse", "name", "no name", "mean mask", "click 1", "click 3", "click 5")
     lines = [f"| target | n (patients) | {' | '.join(columns)} |", "| --- " * (len(columns) + 2) + "|"]
     for key, by in figures.items():
-        if key in ("absence", "volumes"):
+        if key in ("absence", "volumes", "note"):
             continue
         cells = (_cell(by.get(c)) for c in columns)
         lines.append(f"| {key} | {by['n']} ({by['patients']}) | {' | '.join(cells)} |")
@@ -276,9 +277,15 @@ def write_card(out: Path) -> str:
     notes = manifest.notes
     lines = [_CARD, ""]
     if "recipe" in notes:
-        lines += [_TRAINED.format(names=len(notes["names"]), pictures=_counted(notes["pictures"])), ""]
+        lines += [_TRAINED.format(pictures=_counted(notes["pictures"]), fewest=FEWEST), ""]
         lines += [f"- {name}: {', '.join(other)}" for name, other in notes["names"].items()]
         lines += ["", f"Recipe: `{json.dumps(notes['recipe'])}`.", ""]
+        done, whole = notes["recipe"]["decode"], MedSamRecipe().decode
+        if done < whole:
+            lines += [
+                f"The decoder had {done} of the recipe's {whole} steps: a beginning. `train nano-masks` goes on.",
+                "",
+            ]
     for part, what in _PARTS.items():
         path = out / f"figures-{part}.json"
         if path.is_file():
@@ -294,9 +301,9 @@ def _counted(pictures: Mapping[str, int]) -> str:
 
 
 def _section(figures: Mapping[str, Any]) -> list[str]:
-    lines = table(figures)
+    lines = [figures["note"], "", *table(figures)] if "note" in figures else table(figures)
     for key, by in figures.items():
-        for what in (w for w in by if w.startswith("circumference")):
+        for what in (w for w in by if key != "note" and w.startswith("circumference")):
             lines += ["", f"{key}: {what} {_cell(by[what])}, n = {by['n']}."]
     if "absence" in figures:
         a = figures["absence"]
@@ -325,7 +332,8 @@ _TRAINED = """\
 
 `decoder.safetensors` holds what differs from the published weights: prompt encoder and decoder, tuned for boxes, clicks
 and a neighbouring slice's mask; words, a small net that draws a coarse map of a name, and the probability that a target
-is there at all. Trained on {names} names in {pictures} pictures (the part `nano` of the development sets):
+is there at all. Pictures of the part `nano` of the development sets: {pictures}.
+Names that it learnt on {fewest} or more and answers better than nano's small head:
 """
 _READ = """\
 Mean Dice at the picture's own size (of a volume: the slice where the structure is largest), 95 % intervals by bootstrap
@@ -337,9 +345,3 @@ _LIMITS = """\
 
 Names other than these mean nothing to it: `nano` hands them to its small head. What was found without a box, by name
 alone, is a proposal. The score is the model's own guess."""
-
-
-if __name__ == "__main__":
-    rebuild(
-        Path(sys.argv[1]), Path(sys.argv[2]), resume=True, job=Job(on_note=lambda text: sys.stderr.write(f"{text}\n"))
-    )
