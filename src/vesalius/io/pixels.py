@@ -149,17 +149,12 @@ def _opened(path: Path, files: list[str], name: str, limits: Limits) -> Iterator
 def _unpacked(path: Path, members: list[str], name: str, limits: Limits) -> Iterator[tuple[int, BinaryIO, str]]:
     import io
 
-    from vesalius.io.formats.archive import bounded, iter_members
+    from vesalius.io.formats.members import reading
 
     place = {member: n for n, member in enumerate(members)}
-    found = 0
-    for member, stream in iter_members(path, limits, name):
-        if member.name in place:
-            found += 1
-            label = f"{name}!{member.name}"
-            yield place[member.name], io.BytesIO(b"".join(bounded(stream, member, limits, label))), label
-    if found != len(members):
-        raise MissingError("a slice is gone from its archive", item=name, why=f"{found} of {len(members)} are there")
+    with reading(path, limits, name) as reader:
+        for member, data in reader.read(members, name):
+            yield place[member], io.BytesIO(data), f"{name}!{member}"
 
 
 def _volume(image: Image, slices: Iterator[tuple[int, BinaryIO, str]], n: int, name: str, limits: Limits) -> AnyArray:

@@ -15,9 +15,9 @@ from vesalius.cases.caseset import CASES_FILE
 from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
 from vesalius.io.dicom.header import Header, Segmentation
 from vesalius.io.dicom.pseudonyms import as_key
-from vesalius.io.formats.blob import open_regular
 from vesalius.io.formats.pairs import header_names, header_of
 from vesalius.io.formats.sidecar import stem
+from vesalius.io.formats.stream import open_regular
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pool.messages import as_error, unpack_error
 from vesalius.io.pool.shared import shared_pool

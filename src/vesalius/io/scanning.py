@@ -12,11 +12,13 @@ from vesalius.cases import Case, Image, Label, Report
 from vesalius.errors import BadInputError
 from vesalius.io.dicom.header import Header, Segmentation, read_header
 from vesalius.io.dicom.pseudonyms import pseudonym
-from vesalius.io.formats.archive import bounded, iter_members, list_members
-from vesalius.io.formats.blob import Blob, size_of
+from vesalius.io.formats.archive import Member, bounded, list_members
+from vesalius.io.formats.blob import Blob
+from vesalius.io.formats.members import reading
 from vesalius.io.formats.pairs import voxels_of
 from vesalius.io.formats.sidecar import read_sidecar
 from vesalius.io.formats.sniff import HEAD, sniff
+from vesalius.io.formats.stream import size_of
 from vesalius.io.limits import Limits
 from vesalius.io.pool.messages import pack_error
 
@@ -71,23 +73,26 @@ def scan(task: Task, limits: Limits, key: bytes) -> list[Found]:
 
 def _scan_members(task: Task, limits: Limits, key: bytes) -> list[Found]:
     out: list[Found] = []
-    for n, (member, stream) in enumerate(iter_members(task.path, limits, task.item)):
-        if n >= task.stop:
-            break
-        name = PurePath(member.name).name
-        if n < task.start or name.startswith(".") or member.name.startswith("__MACOSX/") or name == "DICOMDIR":
-            continue
-        blob = Blob(task.path, member.name, f"{task.item}!{member.name}")
-        try:
-            data = io.BytesIO(b"".join(bounded(stream, member, limits, blob.name)))
-            fmt = sniff(data.read(HEAD), blob, limits)
-            if fmt in ("zip", "tar"):
-                raise BadInputError("an archive within an archive is not read", item=blob.name, fix="unpack it first")
-            data.seek(0)
-            out += _scan_stream(fmt, data, blob, task, limits, key)
-        except Exception as error:  # one bad member must not cost the others
-            out.append(pack_error(error, blob.name))
+    with reading(task.path, limits, task.item) as reader:
+        for member, stream in reader.walk(task.start, task.stop):
+            name = PurePath(member.name).name
+            if name.startswith(".") or member.name.startswith("__MACOSX/") or name == "DICOMDIR":
+                continue
+            blob = Blob(task.path, member.name, f"{task.item}!{member.name}")
+            try:
+                out += _scan_member(member, stream, blob, task, limits, key)
+            except Exception as error:  # one bad member must not cost the others
+                out.append(pack_error(error, blob.name))
     return out
+
+
+def _scan_member(member: Member, stream: BinaryIO, blob: Blob, task: Task, limits: Limits, key: bytes) -> list[Found]:
+    data = io.BytesIO(b"".join(bounded(stream, member, limits, blob.name)))
+    fmt = sniff(data.read(HEAD), blob, limits)
+    if fmt in ("zip", "tar"):
+        raise BadInputError("an archive within an archive is not read", item=blob.name, fix="unpack it first")
+    data.seek(0)
+    return _scan_stream(fmt, data, blob, task, limits, key)
 
 
 def _scan_stream(fmt: str, stream: BinaryIO, blob: Blob, task: Task, limits: Limits, key: bytes) -> list[Found]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vesalius.errors import BadInputError, UnsafeInputError, VesaliusError
 from vesalius.io.dicom.parse import load, quiet
-from vesalius.io.formats.blob import open_regular
+from vesalius.io.formats.stream import open_regular
 from vesalius.io.limits import Limits
 
 

@@ -11,7 +11,7 @@ from vesalius.errors import BadInputError
 from vesalius.io.dicom import facts
 from vesalius.io.dicom.parse import EXPLICIT, load, quiet
 from vesalius.io.dicom.values import Getter, clean, first, first_item, nested, tags
-from vesalius.io.formats.blob import size_of
+from vesalius.io.formats.stream import size_of
 from vesalius.io.limits import Limits, check_pixels
 
 if TYPE_CHECKING:

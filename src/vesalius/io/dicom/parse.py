@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from vesalius.io.formats.blob import inflate, read_all
+from vesalius.io.formats.stream import inflate, read_all
 from vesalius.io.limits import Limits
 from vesalius.io.pool.messages import as_error
 

@@ -1,4 +1,4 @@
-"""Zip and tar: list, read one member, or unpack safely. Any bad member refuses the whole archive."""
+"""Zip and tar: list, go through, or unpack safely. Any bad member refuses the whole archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from vesalius.errors import BadInputError, UnsafeInputError, UsageError
-from vesalius.io.formats.blob import open_regular, size_of
+from vesalius.io.formats.stream import open_regular, size_of
 from vesalius.io.limits import DEFAULT, Limits, check_inflated
 
 _CHUNK = 1 << 20
@@ -91,16 +91,16 @@ def iter_members(path: Path, limits: Limits, item: str) -> Iterator[tuple[Member
         UnsafeInputError: A member's name, kind or declared size is refused.
         BadInputError: Damaged, encrypted, or not an archive.
     """
-    with _damage_named(item), open_regular(path, item) as raw:
-        if _is_zip(raw):
-            with _open_zip(raw, limits, item) as z:
-                for member in _zip_members(z, size_of(raw), limits, item):
+    with damage_named(item), open_regular(path, item) as raw:
+        if is_zip(raw):
+            with open_zip(raw, limits, item) as z:
+                for member in zip_members(z, size_of(raw), limits, item):
                     with z.open(member.handle) as stream:
                         yield member, stream  # type: ignore[misc] # ZipExtFile is a BinaryIO in all but name
         else:
             packed = size_of(raw)
             with tarfile.open(fileobj=raw, mode="r|*") as t:
-                for member in _tar_members(t, packed, limits, item):
+                for member in tar_members(t, packed, limits, item):
                     inner = t.extractfile(member.handle)
                     if inner is not None:
                         yield member, inner  # type: ignore[misc] # ExFileObject is a BinaryIO in all but name
@@ -113,41 +113,19 @@ def list_members(path: Path, limits: Limits, item: str) -> list[str]:
         UnsafeInputError: As `iter_members`.
         BadInputError: As `iter_members`.
     """
-    with _damage_named(item), open_regular(path, item) as raw:
+    with damage_named(item), open_regular(path, item) as raw:
         packed = size_of(raw)
-        if _is_zip(raw):
-            with _open_zip(raw, limits, item) as z:
-                return [m.name for m in _zip_members(z, packed, limits, item)]
+        if is_zip(raw):
+            with open_zip(raw, limits, item) as z:
+                return [m.name for m in zip_members(z, packed, limits, item)]
         with tarfile.open(fileobj=raw, mode="r|*") as t:
-            return [m.name for m in _tar_members(t, packed, limits, item)]
-
-
-def read_member(path: Path, name: str, limits: Limits, item: str) -> bytes:
-    """The bytes of one member, bounded by the limits whatever its header says.
-
-    Raises:
-        BadInputError: No such member, or damaged.
-        UnsafeInputError: It unpacks to too much.
-    """
-    with _damage_named(item), open_regular(path, item) as raw:
-        if _is_zip(raw):
-            with _open_zip(raw, limits, item) as z:
-                found = [i for i in z.infolist() if i.filename == name]
-                if len(found) == 1:
-                    with z.open(found[0]) as stream:
-                        return b"".join(bounded(stream, Member(name, found[0].file_size, found[0]), limits, item))
-        else:
-            with tarfile.open(fileobj=raw, mode="r:*") as t:
-                for info in t:
-                    if info.isreg() and info.name == name and (inner := t.extractfile(info)) is not None:
-                        return b"".join(bounded(inner, Member(name, info.size, info), limits, item))
-    raise BadInputError("cannot read", item=item, why="the archive has no such member (or has it twice)")
+            return [m.name for m in tar_members(t, packed, limits, item)]
 
 
 def bounded(stream: IO[bytes], member: Member, limits: Limits, item: str) -> Iterator[bytes]:
     """The stream in chunks; more bytes than were declared, or than are allowed, end it with an error."""
     got = 0
-    with _damage_named(item):
+    with damage_named(item):
         while chunk := stream.read(_CHUNK):
             got += len(chunk)
             if got > member.size:
@@ -160,14 +138,15 @@ def bounded(stream: IO[bytes], member: Member, limits: Limits, item: str) -> Ite
             raise BadInputError("archive is damaged", item=item, why=f"{member.name!r} ends too early")
 
 
-def _is_zip(raw: BinaryIO) -> bool:
+def is_zip(raw: BinaryIO) -> bool:
+    """Whether the first bytes say zip; the position is at the start then."""
     raw.seek(0)
     head = raw.read(4)
     raw.seek(0)
     return head in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _open_zip(raw: BinaryIO, limits: Limits, item: str) -> zipfile.ZipFile:
+def open_zip(raw: BinaryIO, limits: Limits, item: str) -> zipfile.ZipFile:
     """Open a zip after a look at how large its directory claims to be: parsing a million entries takes gigabytes."""
     size = size_of(raw)
     raw.seek(max(0, size - 65557))
@@ -184,7 +163,13 @@ def _open_zip(raw: BinaryIO, limits: Limits, item: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(raw)
 
 
-def _zip_members(z: zipfile.ZipFile, packed: int, limits: Limits, item: str) -> list[Member]:
+def zip_members(z: zipfile.ZipFile, packed: int, limits: Limits, item: str) -> list[Member]:
+    """The regular files of a zip, all of them checked.
+
+    Raises:
+        UnsafeInputError: A member\'s name, kind or declared size is refused.
+        BadInputError: One is encrypted.
+    """
     infos = z.infolist()
     if len(infos) > limits.max_files:
         raise _too_many(limits, item)
@@ -206,7 +191,12 @@ def _zip_members(z: zipfile.ZipFile, packed: int, limits: Limits, item: str) -> 
     return out
 
 
-def _tar_members(t: tarfile.TarFile, packed: int, limits: Limits, item: str) -> Iterator[Member]:
+def tar_members(t: tarfile.TarFile, packed: int, limits: Limits, item: str) -> Iterator[Member]:
+    """The regular files of a tar, each checked as it is met.
+
+    Raises:
+        UnsafeInputError: A member\'s name, kind or declared size is refused.
+    """
     names, total, count = _Names(item), 0, 0
     for info in t:
         count += 1
@@ -264,7 +254,7 @@ def _too_many(limits: Limits, item: str) -> UnsafeInputError:
 
 
 @contextmanager
-def _damage_named(item: str) -> Iterator[None]:
+def damage_named(item: str) -> Iterator[None]:
     """Whatever the archive libraries raise over damaged input becomes one named error."""
     try:
         yield

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vesalius.errors import BadInputError
-from vesalius.io.formats.blob import size_of
+from vesalius.io.formats.stream import size_of
 from vesalius.io.limits import Limits, check_inflated, check_pixels
 
 AnyArray = npt.NDArray[Any]

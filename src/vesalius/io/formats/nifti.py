@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vesalius.cases import Affine
 from vesalius.errors import BadInputError
 from vesalius.io.dicom.pixels import rescale
-from vesalius.io.formats.blob import inflate, read_all
+from vesalius.io.formats.stream import inflate, read_all
 from vesalius.io.limits import Limits, check_pixels
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from vesalius.errors import BadInputError
-from vesalius.io.formats.blob import Blob, inflate, open_regular
+from vesalius.io.formats.blob import Blob
+from vesalius.io.formats.stream import inflate, open_regular
 from vesalius.io.limits import Limits
 
 HEAD = 1024
