@@ -167,7 +167,7 @@ def zip_members(z: zipfile.ZipFile, packed: int, limits: Limits, item: str) -> l
     """The regular files of a zip, all of them checked.
 
     Raises:
-        UnsafeInputError: A member\'s name, kind or declared size is refused.
+        UnsafeInputError: A member's name, kind or declared size is refused.
         BadInputError: One is encrypted.
     """
     infos = z.infolist()
@@ -195,7 +195,7 @@ def tar_members(t: tarfile.TarFile, packed: int, limits: Limits, item: str) -> I
     """The regular files of a tar, each checked as it is met.
 
     Raises:
-        UnsafeInputError: A member\'s name, kind or declared size is refused.
+        UnsafeInputError: A member's name, kind or declared size is refused.
     """
     names, total, count = _Names(item), 0, 0
     for info in t:
