@@ -122,11 +122,11 @@ class TestStamp:
         from vesalius.systems import open_system
 
         system = open_system("medmnistc")
-        world = system.world("isic2017")
-        (tmp_path / "isic2017").mkdir()
-        (tmp_path / "isic2017" / "a.txt").write_text("1", "utf-8")
+        world = system.world("pbc-blood")
+        (tmp_path / "pbc-blood").mkdir()
+        (tmp_path / "pbc-blood" / "a.txt").write_text("1", "utf-8")
         before = stamp.input_hash("medmnistc", world, tmp_path)
         stamp._files.cache_clear()
-        (tmp_path / "isic2017" / "a.txt").write_text("22", "utf-8")
+        (tmp_path / "pbc-blood" / "a.txt").write_text("22", "utf-8")
         assert stamp.input_hash("medmnistc", world, tmp_path) != before
         assert stamp.input_hash("medmnistc", world, None) == ""

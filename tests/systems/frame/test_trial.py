@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vesalius.cases import Case, Image, Label
-from vesalius.errors import BadInputError, CancelledError
+from vesalius.errors import BadInputError, CancelledError, MissingError
 from vesalius.job import Job
 from vesalius.systems.frame.budget import Budget
 from vesalius.systems.frame.recipe import Protocol, Recipe
@@ -128,6 +128,11 @@ def test_training_refuses_nothing_and_unknown_arguments():
         system.train([])
     with pytest.raises(BadInputError, match="colour"):
         system.train(bright(4, 0), Budget(steps=1), colour="red")
+
+
+def test_a_world_that_is_not_there_is_named():
+    with pytest.raises(MissingError, match="phantom"):
+        toy([]).world("busi")
 
 
 def test_a_cancelled_job_stops():

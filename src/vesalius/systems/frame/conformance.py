@@ -23,6 +23,9 @@ from vesalius.systems.frame.recipe import Recipe, System
 Answers = dict[str, npt.NDArray[np.float64]]
 #: Saved and loaded, here and in another process, a model's answers agree so far: float32 kernels may differ in bits.
 CLOSE = 1e-5
+#: Share of a mask's pixels that a restored encoding must give again: encodings are stored in half precision, which
+#: moves logits by parts in a thousand, and an untrained head's lie close to 0.
+SAME = 0.95
 _ELSEWHERE = """
 import sys
 import numpy as np
@@ -97,8 +100,8 @@ def _segment(model: Any, cases: Sequence[Case]) -> npt.NDArray[np.float64]:
             found = model.segment(encoded, prompt)
             _keeps(found.mask.shape == (height, width), "a mask has the picture's size")
             _keeps(0 <= found.score <= 1, "a mask's score lies in [0, 1]")
-            same = bool((model.segment(again, prompt).mask == found.mask).all())
-            _keeps(same, "an encoding that was stored and restored gives the same mask")
+            same = float((model.segment(again, prompt).mask == found.mask).mean())
+            _keeps(same > SAME, "an encoding that was stored and restored gives the same mask")
             rows.append([float(np.tanh(found.logits).mean()), found.score])
     return np.asarray(rows, np.float64)
 

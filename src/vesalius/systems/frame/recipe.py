@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vesalius.cases import Case
-from vesalius.errors import BadInputError
+from vesalius.errors import BadInputError, MissingError
 from vesalius.job import Job
 from vesalius.systems.frame.budget import Budget, placed
 from vesalius.systems.frame.catalogue import Entry, find
@@ -96,8 +96,18 @@ class System:
         self.comparisons.append(made)
 
     def world(self, name: str) -> World:
-        """The world with this name, or the only one of this kind."""
-        return next(w for w in self.worlds if name in (w.name, w.kind))
+        """The world with this name, or the first of this kind.
+
+        Raises:
+            MissingError: There is none.
+        """
+        for world in self.worlds:
+            if name in (world.name, world.kind):
+                return world
+        raise MissingError(
+            "the system is not checked on this", item=f"{self.name}: {name}",
+            why=f"it is on {', '.join(w.name for w in self.worlds)}",
+        )  # fmt: skip
 
     def make(self, parts: Parts, budget: Budget, job: Job, **changed: Any) -> Any:
         """What is measured."""
