@@ -11,6 +11,7 @@ from docs.systems_page import page as systems_page
 from vesalius.audit.reference import CORRUPTIONS, MEASURES
 from vesalius.corruptions import datasets, parameters, registry
 from vesalius.errors import ExitCode
+from vesalius.io.dicom.compressions import COMPRESSIONS, CONVERT
 from vesalius.metrics.registry import all_metrics
 from vesalius.sources.layouts.registry import reference as layouts_table
 from vesalius.sources.open_sets.splits import reference as splits_table
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "reference/audit.md": audit(),
         "reference/cli.md": verbs_pages.command_line(_NOTE),
         "reference/corruptions.md": corruptions(),
+        "reference/dicom-compressions.md": dicom_compressions(),
         "reference/exit-codes.md": exit_codes(),
         "reference/functions.md": functions_page.page(_NOTE),
         "reference/layouts.md": layouts(),
@@ -51,6 +53,29 @@ def exit_codes() -> str:
     """Every exit code."""
     rows = [f"| {int(code)} | {text} |" for code, text in EXIT_CODES.items()]
     return "\n".join([_NOTE, "# Exit codes\n", "| code | meaning |", "| --- | --- |", *rows, ""])
+
+
+def dicom_compressions() -> str:
+    """Every compression of DICOM pixels that is read, and what decodes it."""
+    rows = [
+        f"| {c.name} | `{c.uid}` | {c.plugin} | {f'`{c.install}`' if c.requires else 'comes with pydicom'} "
+        f"| {f'up to {c.bits} bits' if c.bits else ''} |"
+        for c in COMPRESSIONS.values()
+    ]
+    return "\n".join(
+        [
+            _NOTE,
+            "# Compressions of DICOM pixels\n",
+            "Each transfer syntax is decoded by one package, whatever else is installed; all come with vesalius.",
+            "`vesalius doctor` shows which work here. Uncompressed, big-endian and deflated files need none. Any other",
+            "syntax (JPEG XL, MPEG, HEVC, JPIP, JPEG 2000 part 2) is refused by name:",
+            f"{CONVERT}.\n",
+            "| compression | transfer syntax | decoder | how to get it | limit |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def metrics() -> str:

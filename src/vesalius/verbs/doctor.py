@@ -20,15 +20,6 @@ OPTIONAL = {
     "pyarrow": ("case sets as Parquet", "pip install 'vesalius[parquet]'"),
     "skimage": ("the demo's fundus and histology images", "pip install 'vesalius[demo]'"),
 }
-#: Transfer syntaxes whose decoders are looked for: name, UID.
-SYNTAXES = {
-    "RLE lossless": "1.2.840.10008.1.2.5",
-    "JPEG baseline": "1.2.840.10008.1.2.4.50",
-    "JPEG lossless (SV1)": "1.2.840.10008.1.2.4.70",
-    "JPEG-LS lossless": "1.2.840.10008.1.2.4.80",
-    "JPEG 2000 lossless": "1.2.840.10008.1.2.4.90",
-    "JPEG 2000": "1.2.840.10008.1.2.4.91",
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Diagnosis(Result):
         yield f"{'devices':<18} {', '.join(self.devices)}"
         yield from ("", "decoders")
         for name, state in self.decoders.items():
-            yield f"  {name:<20} {state}"
+            yield f"  {name:<22} {state}"
         yield from ("", "optional packages")
         for name, there in self.optional.items():
             use, how = OPTIONAL[name]
@@ -140,15 +131,9 @@ def _devices() -> list[str]:
 
 
 def _decoders() -> dict[str, str]:
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
+    from vesalius.io.dicom.compressions import COMPRESSIONS
 
-    out = {}
-    for name, uid in SYNTAXES.items():
-        decoder = get_decoder(UID(uid))
-        missing = "; ".join(decoder.missing_dependencies)
-        out[name] = "yes" if decoder.is_available else f"no: {missing or 'no plugin'}"
-    return out
+    return {c.name: f"no     {install}" if (install := c.missing()) else "yes" for c in COMPRESSIONS.values()}
 
 
 def _models() -> Iterator[ModelState]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from vesalius.errors import BadInputError, MissingError, UnsafeInputError, VesaliusError
+from vesalius.errors import BadInputError, UnsafeInputError, VesaliusError
+from vesalius.io.dicom.compressions import COMPRESSIONS, NATIVE, plugin_for
 from vesalius.io.dicom.parse import load, quiet
 from vesalius.io.limits import Limits, check_inflated, check_pixels
 from vesalius.io.pool.messages import as_error
@@ -19,26 +20,6 @@ if TYPE_CHECKING:
 AnyArray = npt.NDArray[Any]
 
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
-#: Syntaxes whose streams must come with their end marker: a decoder may fill what is missing in silence.
-_ENDED = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "")
-#: Transfer syntax to the one plug-in of pydicom that decodes it here, all of them dependencies and none under the GPL:
-#: the values do not depend on what else is installed.
-_PLUGINS = {
-    "1.2.840.10008.1.2.5": "pydicom",  # RLE
-    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
-    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, of 8 bits
-    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
-    "1.2.840.10008.1.2.4.70": "gdcm",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg",  # high-throughput JPEG 2000
-    "1.2.840.10008.1.2.4.202": "pylibjpeg",
-    "1.2.840.10008.1.2.4.203": "pylibjpeg",
-}
-_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def read_dicom(
@@ -135,7 +116,7 @@ def _stored(ds: Dataset, item: str, limits: Limits, n: int, frames: list[int] | 
         if not isinstance(getattr(ds, "file_meta", None), FileMetaDataset):
             ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    elif syntax not in _NATIVE:
+    elif syntax not in NATIVE:
         plugin = check_compressed(ds, item, limits)
     one = frames is not None and len(frames) < n
     array: AnyArray
@@ -159,31 +140,8 @@ def check_compressed(ds: Dataset, item: str, limits: Limits) -> str:
         UnsafeInputError: Over budget.
     """
     syntax = str(ds.file_meta.TransferSyntaxUID)
-    plugin = _plugin(ds, syntax, item)
+    plugin = plugin_for(syntax, int(ds.get("BitsStored") or 8), item)
     _check_fragments(ds, syntax, int(ds.get("NumberOfFrames") or 1), item, limits)
-    return plugin
-
-
-def _plugin(ds: Dataset, syntax: str, item: str) -> str:
-    """Name of the plug-in that decodes a compressed object.
-
-    Raises:
-        BadInputError: The compression is not known, or of a form that is not read.
-        MissingError: The plug-in does not work here.
-    """
-    from pydicom.pixels import get_decoder
-
-    convert = "convert the file to another transfer syntax, with DCMTK's dcmdjpeg for example"
-    if syntax not in _PLUGINS:
-        raise BadInputError("DICOM compression is not read", item=item, why=syntax, fix=convert)
-    if syntax == _JPEG_EXTENDED and int(ds.get("BitsStored") or 8) > 8:
-        raise BadInputError("DICOM compression is not read", item=item, why="it is 12-bit JPEG Extended", fix=convert)
-    plugin = _PLUGINS[syntax]
-    if plugin not in get_decoder(ds.file_meta.TransferSyntaxUID).available_plugins:
-        name = ds.file_meta.TransferSyntaxUID.name
-        raise MissingError(
-            f"no decoder for {name}", item=item, why=f"{plugin} does not work here", fix="install vesalius again"
-        )
     return plugin
 
 
@@ -207,7 +165,7 @@ def _check_fragments(ds: Dataset, syntax: str, n: int, item: str, limits: Limits
                     item=item,
                     why=f"{rows} x {columns} in the header, {size[0]} x {size[1]} in the pixels",
                 )
-        if syntax in _ENDED and b"\xff\xd9" not in frame[-32:]:
+        if COMPRESSIONS[syntax].end_marker and b"\xff\xd9" not in frame[-32:]:
             raise BadInputError("DICOM file is cut off", item=item, why=f"frame {found} of {n} has no end marker")
         if found == n:
             break
