@@ -6,6 +6,7 @@ import sys
 import time
 
 from tests.library.fakes import FakeEmbedder, make_cases
+from vesalius.job import Job
 from vesalius.library import Library
 
 
@@ -19,4 +20,4 @@ if __name__ == "__main__":
     folder, n = sys.argv[1], int(sys.argv[2])
     with Library.open(folder, Slow()) as lib:
         print("open", flush=True)
-        lib.add(make_cases(n), batch_size=5, on_progress=lambda p: print(p.added + p.skipped, flush=True))
+        lib.add(make_cases(n), Job(batch_size=5, on_progress=lambda p: print(p.done, flush=True)))

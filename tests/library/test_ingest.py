@@ -13,7 +13,8 @@ from tests.library.fakes import FakeEmbedder, make_case, make_cases
 from tests.tolerance import close
 from vesalius.cases import Case, CaseSet, Image, Label
 from vesalius.errors import BadInputError, UsageError, VesaliusError
-from vesalius.library import Library, Progress
+from vesalius.job import Job, Progress
+from vesalius.library import Library
 
 
 def contents(lib):
@@ -129,7 +130,7 @@ def test_bad_images_and_cases_are_refused_by_name_and_the_rest_is_kept(tmp_path)
     ]
     told: list[tuple[str, str]] = []
     with Library.open(tmp_path / "l", Picky()) as lib:
-        report = lib.add(cases, batch_size=4, on_refused=lambda item, why: told.append((item, why)))
+        report = lib.add(cases, Job(batch_size=4, on_refused=lambda r: told.append((r.item, r.why))))
         assert {k[:2] for k in contents(lib)} == {("good", 0), ("half", 0), ("half", 2), ("last", 0)}
         assert (report.added, report.images) == (3, 4)
         assert sorted(i for i, _ in report.refused) == sorted(
@@ -155,7 +156,7 @@ def test_bad_images_and_cases_are_refused_by_name_and_the_rest_is_kept(tmp_path)
         assert lib.check().ok
         # The bad ones are tried again, the good ones of the same case are not.
         np.save(broken, np.eye(5))
-        again = lib.add(cases, batch_size=4)
+        again = lib.add(cases, Job(batch_size=4))
         assert {k[:2] for k in contents(lib)} >= {("half", 1), ("broken", 0)}
         assert (again.added, again.updated, again.images, again.skipped) == (1, 1, 2, 2)
         assert lib.check().ok
@@ -168,7 +169,7 @@ def test_a_model_that_breaks_its_promise_is_a_fault_and_what_was_written_stays(t
 
     with Library.open(tmp_path / "l", Wrong()) as lib:
         with pytest.raises(VesaliusError, match="promise"):
-            lib.add(make_cases(20), batch_size=4)
+            lib.add(make_cases(20), Job(batch_size=4))
         n = len(lib)
         assert n > 0
         assert lib.check().ok
@@ -181,20 +182,21 @@ def test_progress_counts_only_what_is_on_the_disk(tmp_path, model):
 
     def look(progress: Progress) -> None:
         with Library.open(tmp_path / "l", readonly=True) as other:
-            assert len(other) == progress.images
+            assert len({key[0] for key in contents(other)}) == progress.done
         seen.append(progress)
 
     with Library.open(tmp_path / "l", model) as lib:
-        report = lib.add(make_cases(20), batch_size=6, on_progress=look)
+        report = lib.add(make_cases(20), Job(batch_size=6, on_progress=look))
     assert len(seen) > 3
-    assert [p.images for p in seen] == sorted(p.images for p in seen)
-    assert (seen[-1].added, seen[-1].images) == (report.added, report.images) == (20, 30)
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert (seen[-1].what, seen[-1].done) == ("cases indexed", 20)
+    assert (report.added, report.images) == (20, 30)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_batches_and_workers_do_not_change_the_result(tmp_path, lib, model, batch_size):
     with Library.open(tmp_path / "other", model) as other:
-        report = other.add(iter(make_cases(40)), batch_size=batch_size, workers=2 if batch_size == 3 else 0)
+        report = other.add(iter(make_cases(40)), Job(batch_size=batch_size, workers=2 if batch_size == 3 else 0))
         assert (report.added, report.images, report.refused) == (40, 60, ())
         mine, theirs = contents(lib), contents(other)
         assert mine.keys() == theirs.keys()
@@ -215,9 +217,9 @@ def test_workers_report_bad_images_and_an_error_of_the_source_comes_through(tmp_
 
     with Library.open(tmp_path / "l", model) as lib:
         with pytest.raises(BadInputError, match="broke off"):
-            lib.add(cases(), batch_size=2, workers=1)
+            lib.add(cases(), Job(batch_size=2, workers=1))
         assert lib.check().ok
-        report = lib.add([*make_cases(5), Case("bad", images=(Image(uri=str(tmp_path / "bad.npy")),))], workers=1)
+        report = lib.add([*make_cases(5), Case("bad", images=(Image(uri=str(tmp_path / "bad.npy")),))], Job(workers=1))
         assert [i for i, _ in report.refused] == ["bad"]
         assert len({k[0] for k in contents(lib)}) == 5
 
@@ -264,4 +266,4 @@ def test_thumbnails_are_small_pictures_of_every_kind(tmp_path, model):
 
 def test_senseless_options_are_refused(lib):
     with pytest.raises(UsageError, match="batch_size"):
-        lib.add([], batch_size=0)
+        lib.add([], Job(batch_size=0))

@@ -12,6 +12,7 @@ from tests.library.fakes import FakeEmbedder, make_case
 from tests.tolerance import FLOAT32
 from vesalius.cases import Case, Image
 from vesalius.errors import MissingError, ResourceError, UsageError
+from vesalius.job import Job
 from vesalius.library import Library, ivf
 
 pytest.importorskip("faiss", reason="needs the faiss extra")
@@ -33,7 +34,7 @@ def walk(n, seed=0):
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "big"
     with Library.open(folder, FakeEmbedder(), exact_rows=1000) as lib:
-        lib.add(walk(1500), batch_size=500)
+        lib.add(walk(1500), Job(batch_size=500))
     return folder
 
 

@@ -11,7 +11,6 @@ from vesalius.library.results import (
     Hits,
     Plan,
     Problem,
-    Progress,
     Vectors,
 )
 
@@ -24,6 +23,5 @@ __all__ = [
     "Library",
     "Plan",
     "Problem",
-    "Progress",
     "Vectors",
 ]

@@ -23,7 +23,7 @@ from vesalius.errors import BadInputError, MissingError, VesaliusError
 from vesalius.io.decode import decode_images
 from vesalius.job import Job
 from vesalius.library.prepare import Prepare, Prepared
-from vesalius.library.results import AddReport, FloatArray, Progress
+from vesalius.library.results import AddReport, FloatArray
 from vesalius.library.rows import record_of
 from vesalius.library.store import CaseEntry, ImageEntry, KnownCase, Store
 from vesalius.models.protocols import Embedder
@@ -129,11 +129,6 @@ class Ingest:
             images=self.images,
         )
 
-    def counts(self) -> Progress:
-        """How far it is."""
-        seconds = time.perf_counter() - self.start
-        return Progress(self.added, self.skipped, self.updated, len(self.refused), self.images, seconds)
-
     def _images(self, cases: Iterable[Case]) -> Iterator[Image]:
         """The images to decode, in the order of their numbers in `where`."""
         number = 0
@@ -195,7 +190,7 @@ class Ingest:
             item, why = self.noted.popleft()
             self.job.refuse(item, why)
             self.refused.append((item, self.job.refused[-1].why))
-        self.job.at("images indexed", self.images)
+        self.job.at("cases indexed", self.added + self.updated + self.skipped)
 
     def _settle(self, pending: _Pending, n: int) -> None:
         pending.out.discard(n)

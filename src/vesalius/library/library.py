@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +17,7 @@ from vesalius.library import duplicates, ivf
 from vesalius.library.ingest import Ingest
 from vesalius.library.local import LocalStore
 from vesalius.library.query import Query, resolve
-from vesalius.library.results import AddReport, CheckReport, DuplicateGroup, Hits, IntArray, Progress, Vectors
+from vesalius.library.results import AddReport, CheckReport, DuplicateGroup, Hits, IntArray, Vectors
 from vesalius.library.searching import Method, Mode, Request, Searcher
 from vesalius.library.store import Identity, IvfRecord
 from vesalius.library.where import condition
@@ -121,16 +120,7 @@ class Library:
             self._model = model
         return self._model
 
-    def add(
-        self,
-        cases: Iterable[Case],
-        job: Job | None = None,
-        *,
-        batch_size: int | None = None,
-        workers: int | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
-        on_refused: Callable[[str, str], None] | None = None,
-    ) -> AddReport:
+    def add(self, cases: Iterable[Case], job: Job | None = None) -> AddReport:
         """Read, embed and store cases; what is there with the same content is skipped before it is decoded.
 
         A stored case whose record changed is written again; its images are embedded again only if their files
@@ -140,25 +130,18 @@ class Library:
             cases: Cases, streamed.
             job: Its `batch_size` images go through the model and are committed together; its `workers` read files in
                 bounded child processes (0: in this one, for trusted files only); told of each image or case that
-                cannot be used, and after each commit how many images are on the disk.
-            batch_size: Overrules the job's.
-            workers: Overrules the job's.
-            on_progress: Called with `Progress` after every commit.
-            on_refused: Called with (item, why) for each image or case that cannot be used.
+                cannot be used, and after each commit how many cases are on the disk.
 
         Raises:
             ResourceError: Another process is writing, or the disk is full; what was reported is kept.
             CancelledError: The job was cancelled; what was reported is kept.
         """
-        job = _job(job, batch_size, workers, on_refused)
+        job = job or Job()
         if job.batch_size < 1:
             raise UsageError("batch_size must be at least 1", item=str(job.batch_size))
         model = self.model
         with self.store.writing():
-            ingest = Ingest(self.store, model, job)
-            if on_progress is not None:
-                job.on_progress = lambda _: on_progress(ingest.counts())
-            report = ingest.run(cases)
+            report = Ingest(self.store, model, job).run(cases)
             self._refresh_index()
         return report
 
@@ -355,20 +338,4 @@ def check_identity(stored: Identity, given: Identity, item: str) -> None:
         item=item,
         why=f"it was made by {named(stored)}, not by {named(given)}",
         fix=f"open it with the model that made it (`{stored.model}`), or index the cases into another folder",
-    )
-
-
-def _job(
-    job: Job | None, batch_size: int | None, workers: int | None, on_refused: Callable[[str, str], None] | None
-) -> Job:
-    """The job itself, or one of its own for a caller that said something by hand."""
-    if batch_size is None and workers is None and on_refused is None:
-        return job or Job()
-    job = job or Job()
-    told = job.on_refused if on_refused is None else lambda r: on_refused(r.item, r.why)
-    return dataclasses.replace(
-        job,
-        batch_size=job.batch_size if batch_size is None else batch_size,
-        workers=job.workers if workers is None else workers,
-        on_refused=told,
     )

@@ -115,18 +115,6 @@ class Hits(Sequence[Hit]):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Counts while adding: cases, except `images`, the vectors written so far, and `refused`, the items refused."""
-
-    added: int = 0
-    skipped: int = 0
-    updated: int = 0
-    refused: int = 0
-    images: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class AddReport:
     """What one call of `add` did.
 
