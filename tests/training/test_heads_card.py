@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from vesalius.models.nano.detect import FIGURES
 from vesalius.training.nano.heads_card import GROUND_FIGURES, SEGMENT_FIGURES, capabilities_of, heads_section
 
 
@@ -33,6 +34,27 @@ def test_figures_come_with_n_and_interval(tmp_path):
     assert "pleural effusion 0.63 [0.45, 0.81] (12 of 138)" in text
     assert "nodule" not in text  # one case is no figure
     assert "| busi: lesion | 4 (2) | 0.50 [0.40, 0.60]" in text
+
+
+def test_boxes_of_every_instance_say_on_which_part_they_were_measured(tmp_path):
+    row = {
+        "n": 60, "patients": 19, "instances": 120, "iou": [0.77, 0.73, 0.81], "mean_box": 0.69, "ap50": 0.9,
+        "count_error": [0.5, 0.4, 0.6], "constant_error": 1.25, "absent": {"n": 20, "called": 3},
+    }  # fmt: skip
+    names = {"lungs": {"boxes": True, "threshold": 0.3}, "aorta": {"boxes": False, "threshold": 0.3}}
+    held = {"aorta": {**row, "n": 4}, "lungs": {**row, "one_box": [0.6, 0.5, 0.7]}}
+    figures = {"pictures": 5, "steps": 7, "names": names, "validation": held}
+    (tmp_path / FIGURES).write_text(json.dumps(figures))
+    text = "\n".join(heads_section(tmp_path))
+    line = "| lungs | yes | 60 (19) | 120 | 0.77 [0.73, 0.81] | 0.69 | 0.60 [0.50, 0.70] | 0.90 | 0.50 [0.40, 0.60] "
+    assert line + "| 1.25 | 3 of 20 |" in text
+    assert text.index("| lungs") < text.index("| aorta | no | 4 (19)")  # most pictures first
+    assert "which flatters them" in text
+    (tmp_path / FIGURES).write_text(json.dumps({**figures, "held_out": {"aorta": row}}))
+    text = "\n".join(heads_section(tmp_path))
+    assert "figures on part `test`" in text
+    assert "flatters" not in text
+    assert "| lungs" not in text
 
 
 def test_a_head_that_was_trained_again_is_recorded(tmp_path):

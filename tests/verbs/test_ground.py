@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from vesalius.cases import CaseSet
+import vesalius
+from vesalius.cases import Box, CaseSet
+from vesalius.models.protocols import Grounding
 from vesalius.systems import open_system
 from vesalius.systems.frame.budget import Budget
 from vesalius.systems.frame.model import save_model
@@ -62,6 +64,54 @@ def test_a_bad_file_is_named_and_the_rest_goes_on(run_json, model, mixed):
     assert done["refused"]
 
 
+def test_all_needs_a_model_that_finds_every_instance(run_json, model, pictures):
+    for name in ("nano", model):
+        code, done = run_json("ground", pictures, "--phrase", "red blood cell", "--all", "--model", name)
+        assert code == 4
+        assert "train nano-boxes" in done["fix"]
+
+
+class Counts:
+    """Finds two hearts everywhere and has not learnt anything else."""
+
+    name = fingerprint = "counts"
+
+    def ground(self, image, phrases):
+        raise AssertionError("one box was not asked for")
+
+    def ground_all(self, image, phrases):
+        two = (Box(1, 2, 9, 12), Box(20, 2, 29, 12))
+        heat = np.full((7, 7), 1 / 49, np.float32)
+        return [
+            Grounding(p, two, (0.4, 0.3), heat, 2) if p == "heart"
+            else Grounding(p, (), (), heat, 0 if p == "lung" else None)
+            for p in phrases
+        ]  # fmt: skip
+
+
+def test_every_instance_is_listed_counted_and_drawn(tmp_path):
+    Pillow.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "a.png")
+    found = vesalius.ground(
+        tmp_path / "a.png", phrase=("heart", "lung", "gnome"), every=True, model=Counts(), out=tmp_path / "out"
+    )
+    heart, lung, gnome = found.cases[0].phrases
+    # An instance counts from the model's own threshold on, not from --threshold.
+    assert (heart.count, heart.here, len(heart.boxes)) == (2, True, 2)
+    assert (lung.count, lung.here) == (0, False)
+    assert (gnome.count, gnome.here) == (None, False)
+    text = "\n".join(found.lines())
+    assert "heart: 2\n    [1 2 9 12] score 0.40\n    [20 2 29 12] score 0.30" in text
+    assert "lung: 0" in text
+    assert "gnome: no box, only a heat map" in text
+    (picture,) = (tmp_path / "out").glob("*.png")
+    drawn = np.asarray(Pillow.open(picture))[:512, :640]
+    scale = 512 / 40
+    for x0, x1 in ((1, 9), (20, 29)):
+        edge = drawn[round(7 * scale), round(x0 * scale) - 4 : round(x0 * scale) + 5]
+        assert edge.max() > 100, (x0, x1)
+
+
 def test_usage(run, run_json, pictures):
     assert run("ground", pictures)[0] == 2
     assert run("ground", pictures, "--phrase", "x", "--threshold", "2")[0] == 2
+    assert run("ground", pictures, "--all", "--evaluate")[0] == 2

@@ -103,12 +103,14 @@ class Grounding:
         boxes: Boxes in pixels of the image, best first.
         scores: Score of each box in [0, 1].
         heat: `(h, w)` weight of each cell of a grid over the whole image, or None.
+        count: How many instances there are, where every one was asked for and the model can tell; else None.
     """
 
     phrase: str
     boxes: tuple[Box, ...]
     scores: tuple[float, ...]
     heat: npt.NDArray[np.float32] | None = None
+    count: int | None = None
 
 
 @runtime_checkable

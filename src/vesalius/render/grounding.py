@@ -21,7 +21,7 @@ U8 = npt.NDArray[np.uint8]
 
 
 class Pointed(Protocol):
-    """A phrase with its boxes and scores, best first, and the map behind them."""
+    """A phrase with its boxes and scores, best first, the map behind them, and how many there are if all are meant."""
 
     @property
     def phrase(self) -> str: ...  # noqa: D102
@@ -31,6 +31,8 @@ class Pointed(Protocol):
     def scores(self) -> Sequence[float]: ...  # noqa: D102
     @property
     def heat(self) -> npt.NDArray[np.float32] | None: ...  # noqa: D102
+    @property
+    def count(self) -> int | None: ...  # noqa: D102
 
 
 def draw_groundings(picture: U8, found: Sequence[Pointed], threshold: float) -> Pillow.Image:
@@ -39,19 +41,19 @@ def draw_groundings(picture: U8, found: Sequence[Pointed], threshold: float) -> 
     Args:
         picture: `(H, W, 3)` as a screen shows it.
         found: What was found, boxes in its pixels.
-        threshold: Phrases scored below it are drawn on their own panel only, as not here.
+        threshold: Phrases scored below it are drawn on their own panel only, as not here; a phrase with a count is
+            drawn with all its boxes.
     """
     height, width = picture.shape[:2]
     scale = max(1.0, LEGIBLE / min(height, width))
     size = (round(width * scale), round(height * scale))
     large: U8 = np.asarray(Pillow.fromarray(picture).resize(size, Pillow.Resampling.BICUBIC))
-    boxed = [g for g in found if g.boxes]
-    entries = [(_caption(g, threshold), g.boxes[0].scaled(scale, scale)) for g in boxed]
-    here = [entry for entry, g in zip(entries, boxed, strict=True) if g.scores[0] >= threshold]
-    panels = [draw_overlay(large, [], here)]
+    entries = [_entries(g, threshold, scale) for g in found]
+    here = [e for g, own in zip(found, entries, strict=True) if own and _here(g, threshold) for e in own]
+    panels = [draw_overlay(large, [], here, once=True)]
     panels += [
-        draw_overlay(draw_heat(large, g.heat), [], [entry])
-        for entry, g in zip(entries, boxed, strict=True)
+        draw_overlay(draw_heat(large, g.heat), [], own, once=True)
+        for g, own in zip(found, entries, strict=True)
         if g.heat is not None
     ]
     columns = min(COLUMNS, len(panels))
@@ -67,5 +69,17 @@ def picture_name(case_id: str, number: int) -> str:
     return f"{number:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', case_id)[-60:].strip('.-') or 'case'}.png"
 
 
-def _caption(found: Pointed, threshold: float) -> str:
-    return f"{found.phrase} {found.scores[0]:.2f}" + ("" if found.scores[0] >= threshold else ", not here")
+def _here(found: Pointed, threshold: float) -> bool:
+    return found.count is not None or found.scores[0] >= threshold
+
+
+def _entries(found: Pointed, threshold: float, scale: float) -> list[tuple[str, Box]]:
+    """The boxes to draw: all where they were counted, else the best; one caption says what they are."""
+    if not found.boxes:
+        return []
+    if found.count is not None:
+        caption = f"{found.phrase}: {found.count}"
+    else:
+        caption = f"{found.phrase} {found.scores[0]:.2f}" + ("" if _here(found, threshold) else ", not here")
+    drawn = found.boxes if found.count is not None else found.boxes[:1]
+    return [(caption, box.scaled(scale, scale)) for box in drawn]

@@ -42,6 +42,8 @@ def draw_overlay(
     masks: Sequence[tuple[str, BoolArray]],
     boxes: Sequence[tuple[str, Box]] = (),
     points: Sequence[tuple[float, float, int]] = (),
+    *,
+    once: bool = False,
 ) -> U8:
     """A copy of the picture with regions drawn over it.
 
@@ -51,6 +53,7 @@ def draw_overlay(
         boxes: Name and box, in pixels; parts outside the picture are cut off.
         points: `(x, y, label)` clicks in pixels: a white disc with a plus is inside the target (label 1), a black one
             with a minus is outside (label 0).
+        once: Write each name at its first region only: many of one kind would hide the picture.
 
     Returns:
         `(H, W, 3)`.
@@ -80,6 +83,8 @@ def draw_overlay(
             labels.append((name, rect, colour))
     for x, y, label in points:
         _click(draw, x, y, label, line)
+    if once:
+        labels = list({name: (name, rect, colour) for name, rect, colour in reversed(labels)}.values())[::-1]
     _write(draw, [entry for entry in labels if entry[0].strip()], width, height)
     return np.asarray(picture)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vesalius.errors import UsageError
+from vesalius.errors import MissingError, UsageError
 from vesalius.job import Job
 from vesalius.verbs.frame import Result, arg, verb
 from vesalius.verbs.frame.files import write_json
@@ -26,22 +26,39 @@ class Ground(FromCases, WithModel):
     threshold: float = arg(
         "below this score a phrase counts as not here; its box is still given", 0.5, metavar="P", low=0, high=1
     )
+    every: bool = arg(
+        "every instance of each phrase and their count, where the model can tell; scores are then those of instances, "
+        "and what counts as one is set in the model",
+        False, flag="--all",
+    )  # fmt: skip
     index: int | None = arg("slice of a volume, frame of a video (default: the middle one)", None, metavar="N", low=0)
     evaluate: bool = arg("ask for the phrases of the cases' own boxes, and measure against them with intervals", False)
 
 
 @dataclass(frozen=True)
 class Phrase(Result):
-    """One phrase's answer; boxes in pixels of the image, `[x0, y0, x1, y1)`, best first."""
+    """One phrase's answer; boxes in pixels of the image, `[x0, y0, x1, y1)`, best first.
+
+    `count` is the number of instances where every one was asked for and the model can tell, else None.
+    """
 
     phrase: str
     here: bool
     boxes: tuple[tuple[float, ...], ...]
     scores: tuple[float, ...]
+    count: int | None = None
 
     def lines(self) -> Iterator[str]:
-        """One."""
-        box = " ".join(f"{v:.0f}" for v in self.boxes[0]) if self.boxes else "no box"
+        """One; with a count, one more for each instance."""
+        if self.count is not None:
+            yield f"  {self.phrase}: {self.count}"
+            for corners, p in zip(self.boxes, self.scores, strict=True):
+                yield f"    [{' '.join(f'{v:.0f}' for v in corners)}] score {p:.2f}"
+            return
+        if not self.boxes:
+            yield f"  {self.phrase}: no box, only a heat map: the model has not learnt to place it"
+            return
+        box = " ".join(f"{v:.0f}" for v in self.boxes[0])
         score = f"{self.scores[0]:.2f}" if self.scores else "-"
         yield f"  {self.phrase}: [{box}] score {score}{'' if self.here else '  (not here)'}"
 
@@ -108,9 +125,18 @@ def ground(args: Ground, job: Job) -> Grounded:
     phrases = [p.strip() for p in args.phrase if p.strip()]
     if not phrases and not args.evaluate:
         raise UsageError("ground what?", fix='give --phrase "...", or --evaluate for the phrases of the cases')
+    if args.every and args.evaluate:
+        raise UsageError("--all and --evaluate do not go together", why="each phrase is measured by its best box")
     model: Any = args.model
     if isinstance(model, str):
         model = load(model, device=job.device, online=job.online, can="ground")
+    if args.every and not hasattr(model, "ground_all"):
+        raise MissingError(
+            "the model cannot find every instance", item=model.name, why="it gives one box a phrase",
+            fix="leave out --all, or train nano's head for it with `vesalius train nano-boxes --data FOLDER --out "
+            "model/` and ask with --model dir:model/",
+        )  # fmt: skip
+    ask = model.ground_all if args.every else model.ground
     job.facts["model"] = {"name": model.name, "fingerprint": getattr(model, "fingerprint", "")}
     cases = open_cases(args.source, job, layout=args.layout, limit=args.limit)
     results: list[GroundedCase] = []
@@ -120,7 +146,7 @@ def ground(args: Ground, job: Job) -> Grounded:
     for item in job.progress(decode_cases(cases, show, job, of=lambda c: c.images[:1]), what="grounding"):
         case, (picture,) = item.case, item.results
         truth = _truth(case, picture.shape[:2], _slice(case.images[0], args.index)) if args.evaluate else {}
-        found = model.ground(Image(array=picture), [*phrases, *(w for w in truth if w not in phrases)])
+        found = ask(Image(array=picture), [*phrases, *(w for w in truth if w not in phrases)])
         pairs += [replace(truth[g.phrase], boxes=[_corners(b) for b in g.boxes]) for g in found if g.phrase in truth]
         measured += [case] if truth else []
         name = None
@@ -143,9 +169,10 @@ def _case(
     phrases = tuple(
         Phrase(
             g.phrase,
-            bool(g.scores and g.scores[0] >= threshold),
+            bool(g.scores and (g.count is not None or g.scores[0] >= threshold)),
             tuple(tuple(round(v, 2) for v in _corners(box)) for box in g.boxes),
             tuple(round(s, 4) for s in g.scores),
+            g.count,
         )
         for g in found
     )

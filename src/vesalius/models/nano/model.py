@@ -24,6 +24,7 @@ from vesalius.models.zeroshot import Rejection
 from vesalius.nn.efficientnet import FEATURES, EfficientNetLite0, Pyramid
 
 if TYPE_CHECKING:
+    from vesalius.models.nano.detect import DetectHead
     from vesalius.models.nano.ground import GroundHead
     from vesalius.models.promptable import PromptSegmenter
 
@@ -86,6 +87,7 @@ class Nano(TowerEmbedder):
         self.net.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it alone
         self.folder, self.device = folder, device
         self._ground_head: GroundHead | None = None
+        self._detect_head: DetectHead | None = None
         self._text_tower: MiniLM | None = None
         self._own_segmenter: PromptSegmenter | None = None
         self._segmenter: Segmenter | None = None
@@ -132,19 +134,43 @@ class Nano(TowerEmbedder):
 
     @property
     def ground(self) -> Callable[..., list[Grounding]]:
-        """`ground(image, phrases, index=None)`: one answer a phrase (`models.nano_ground`); read when first needed.
+        """`ground(image, phrases, index=None)`: one answer a phrase.
+
+        By the head that finds every instance where the folder has one (`models.nano.detect`), else by the head that
+        gives one box (`models.nano.ground`); read when first needed.
 
         Raises:
             AttributeError: The folder has no box head: it cannot ground, and `hasattr` says so.
         """
+        from vesalius.models.nano import detect
         from vesalius.models.nano import ground as nano_ground
 
+        if detect.FILE in self.manifest.files:
+            return partial(self._detector().ground, self)
         path = self.folder / nano_ground.FILE
         if nano_ground.FILE not in self.manifest.files:
             raise AttributeError(f"{self.name} has no {nano_ground.FILE}")
         if self._ground_head is None:
             self._ground_head = nano_ground.GroundHead.load(path, self)
         return partial(self._ground_head.ground, self)
+
+    @property
+    def ground_all(self) -> Callable[..., list[Grounding]]:
+        """`ground_all(image, phrases, index=None)`: every instance of each phrase, and their count.
+
+        Raises:
+            AttributeError: The folder has no head that finds every instance, and `hasattr` says so.
+        """
+        return partial(self._detector().ground, self, every=True)
+
+    def _detector(self) -> DetectHead:
+        from vesalius.models.nano import detect
+
+        if detect.FILE not in self.manifest.files:
+            raise AttributeError(f"{self.name} has no {detect.FILE}")
+        if self._detect_head is None:
+            self._detect_head = detect.DetectHead.load(self.folder / detect.FILE, self)
+        return self._detect_head
 
     @torch.inference_mode()
     def patch_vectors(self, views: AnyArray) -> FloatArray:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.models.manifest import Manifest, describe_files
+from vesalius.models.nano import detect as nano_detect
 from vesalius.models.nano import ground as nano_ground
 from vesalius.models.nano import segment as nano_segment
 
 #: Files of figures beside the heads.
 GROUND_FIGURES, SEGMENT_FIGURES = "head-ground.json", "head-segment.json"
 #: What each head lets the model do.
-CAPABILITIES = {nano_ground.FILE: "ground", nano_segment.FILE: "segment"}
+CAPABILITIES = {nano_ground.FILE: "ground", nano_detect.FILE: "ground", nano_segment.FILE: "segment"}
 #: Families of figures that are real pictures; all others are phantoms.
 _REAL = ("covid-cc-by", "cbc")
 #: Real films whose labels say what is present, but not where; findings on fewer are left out.
@@ -29,6 +30,21 @@ cases, 95 % intervals by bootstrap over patients. A box is always given: a score
 
 | on | n (patients) | mean IoU | IoU >= 0.5 | mean box | AUROC of the score, present against absent |
 | --- | --- | --- | --- | --- | --- |"""
+_BOXES = """\
+## Every instance, and how many
+
+`{file}`, on the model's own tower at {side} px; trained on {pictures} pictures of part `nano` for {steps} steps,
+figures on part `{part}`, 95 % intervals by bootstrap over patients. *IoU* is that of the best-scored box with the
+instance it fits best, *mean box* what the average box of that name gives without looking, *one box* the same IoU of
+`{one}`; *AP50* is average precision over all instances. The error of the count (instances above the name's threshold)
+stands beside that of the *usual* number, on pictures that show the name; *in vain*: of pictures that surely do not
+show it, those in which an instance was found. A name with "no" draws no box, only a heat map: on part `validation` its
+boxes did not beat the mean box.{flatters}
+
+| name | box | pictures (patients) | instances | IoU | mean box | one box | AP50 | count error | usual | in vain |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+_FLATTERS = """
+Thresholds and names were chosen on that same part, which flatters them."""
 _SEGMENT = """\
 ## Masks for clicks, boxes and names
 
@@ -43,7 +59,7 @@ largest.
 
 def capabilities_of(folder: Path) -> tuple[str, ...]:
     """What the heads in a nano folder let it do."""
-    return tuple(able for file, able in CAPABILITIES.items() if (folder / file).is_file())
+    return tuple(dict.fromkeys(able for file, able in CAPABILITIES.items() if (folder / file).is_file()))
 
 
 def record(folder: Path) -> Manifest:
@@ -62,6 +78,13 @@ def heads_section(folder: Path) -> list[str]:
     if ground is not None:
         lines += [*_GROUND.format(file=nano_ground.FILE, **ground).splitlines(), *_ground_rows(ground["held_out"]), ""]
         lines += [*_films(ground["held_out"].get(_FILMS, {})), ""]
+    if (boxes := _read(folder / nano_detect.FIGURES)) is not None:
+        part = "test" if "held_out" in boxes else "validation"
+        text = _BOXES.format(
+            file=nano_detect.FILE, side=nano_detect.SIDE, pictures=boxes["pictures"], steps=boxes["steps"], part=part,
+            one=nano_ground.FILE, flatters="" if part == "test" else _FLATTERS,
+        )  # fmt: skip
+        lines += [*text.splitlines(), *_box_rows(boxes["held_out" if part == "test" else part], boxes["names"]), ""]
     if segment is not None:
         text = _SEGMENT.format(file=nano_segment.FILE, side=nano_segment.SIDE)
         lines += [*text.splitlines(), *(_segment_row(k, v) for k, v in segment["held_out"].items()), ""]
@@ -85,6 +108,19 @@ def _ground_rows(held: Mapping[str, Any]) -> list[str]:
         out.append(
             f"| {where} | {a['n']} ({a['patients']}) | {_interval(a['mean_iou'])} | {_interval(a['accuracy_50'])} "
             f"| {a['mean_box']:.2f} | {_interval(there) if there else 'not measured'} |"
+        )
+    return out
+
+
+def _box_rows(figures: Mapping[str, Any], names: Mapping[str, Any]) -> list[str]:
+    out = []
+    for name, row in sorted(figures.items(), key=lambda kv: -kv[1]["n"]):
+        drawn, absent = "yes" if names[name]["boxes"] else "no", row["absent"]
+        one = _interval(row["one_box"]) if "one_box" in row else ""
+        out.append(
+            f"| {name} | {drawn} | {row['n']} ({row['patients']}) | {row['instances']} | {_interval(row['iou'])} "
+            f"| {row['mean_box']:.2f} | {one} | {row['ap50']:.2f} | {_interval(row['count_error'])} "
+            f"| {row['constant_error']:.2f} | {absent['called']} of {absent['n']} |"
         )
     return out
 
