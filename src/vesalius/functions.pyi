@@ -458,6 +458,7 @@ def ground(
     *,
     phrase: Sequence[str] = (),
     threshold: float = 0.5,
+    every: bool = False,
     index: int | None = None,
     evaluate: bool = False,
     out: str | Path | None = None,
@@ -476,6 +477,7 @@ def ground(
         source: A file, a folder, a case set or a data set.
         phrase: What to find.
         threshold: Below this score a phrase counts as not here; its box is still given (default: 0.5).
+        every: Every instance of each phrase and their count, where the model can tell; scores are then those of instances, and what counts as one is set in the model.
         index: Slice of a volume, frame of a video (default: the middle one).
         evaluate: Ask for the phrases of the cases' own boxes, and measure against them with intervals.
         out: Write results and run.json into a folder.
@@ -644,15 +646,15 @@ def train(
     """Train a model that ships or a published system.
 
     Args:
-        name: Nano, nano-heads, nano-masks, or a system of `vesalius systems --working`.
+        name: Nano, nano-heads, nano-boxes, nano-masks, or a system of `vesalius systems --working`.
         data: Cases to train on (for nano: folder with the open training sets, one folder each).
         target: Label that a classifier learns (default: the label `class`).
         steps: Optimiser steps (default: the recipe's).
-        seconds: Stop a system's training after so much time, in s.
+        seconds: Stop the training of a system, nano-heads or nano-boxes after so much time, in s.
         settings: What a system takes beside cases, such as concepts=FILE.
         layout: Layout of --data (default: found out).
         limit: Use the first N cases only.
-        card_only: Nano, nano-heads, nano-masks: do not train; measure what is in --out, rewrite its card.
+        card_only: Nano, nano-heads, nano-boxes, nano-masks: do not train; measure what is in --out, rewrite its card.
         resume: Go on where an earlier run stopped.
         dry_run: Say what would be done, and do nothing.
         out: Write results and run.json into a folder.

@@ -70,3 +70,14 @@ def test_a_unified_model_searches_and_classifies(films, tmp_path, run, run_json)
     )
     assert code == 0
     assert len(done["result"]["cases"]) == 24
+
+
+def test_the_recipe_of_nano_boxes_can_be_read_and_shortened(run_json, tmp_path):
+    code, done = run_json(
+        "train", "nano-boxes", "--data", tmp_path, "--out", tmp_path / "m", "--steps", "7", "--dry-run"
+    )
+    assert code == 0
+    assert done["result"]["recipe"]["steps"] == 7
+    code, done = run_json("train", "nano-boxes", "--data", tmp_path, "--out", tmp_path / "m", "--card-only")
+    assert code == 4
+    assert "--card-only" in done["fix"]

@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 class Train(Args):
     """What to train, on what, for how long."""
 
-    name: str = arg("nano, nano-heads, nano-masks, or a system of `vesalius systems --working`", positional=True)
+    name: str = arg(
+        "nano, nano-heads, nano-boxes, nano-masks, or a system of `vesalius systems --working`", positional=True
+    )
     data: Cases | None = arg(
         "cases to train on (for nano: folder with the open training sets, one folder each)", None, metavar="PATH"
     )
     target: str = arg("label that a classifier learns (default: the label `class`)", "", metavar="NAME")
     steps: int | None = arg("optimiser steps (default: the recipe's)", None, metavar="N", low=1)
-    seconds: float | None = arg("stop a system's training after so much time", None, low=0, unit="s")
+    seconds: float | None = arg(
+        "stop the training of a system, nano-heads or nano-boxes after so much time", None, low=0, unit="s"
+    )
     settings: tuple[str, ...] = arg(
         "what a system takes beside cases, such as concepts=FILE", (), flag="--set", metavar="NAME=VALUE"
     )
     layout: str = arg("layout of --data (default: found out)", "", metavar="NAME")
     limit: int | None = arg("use the first N cases only", None, metavar="N", low=1)
     card_only: bool = arg(
-        "nano, nano-heads, nano-masks: do not train; measure what is in --out, rewrite its card", False
+        "nano, nano-heads, nano-boxes, nano-masks: do not train; measure what is in --out, rewrite its card", False
     )
     resume: bool = arg("go on where an earlier run stopped", False)
     dry_run: bool = arg("say what would be done, and do nothing", False)
@@ -76,7 +80,7 @@ def train(args: Train, job: Job) -> Trained:
         raise UsageError("training needs data", fix="give --data FOLDER")
     if args.out is None:
         raise UsageError("training needs a folder for the model", fix="give --out FOLDER")
-    parts = {"nano": _nano, "nano-heads": _nano_heads, "nano-masks": _nano_masks}
+    parts = {"nano": _nano, "nano-heads": _nano_heads, "nano-boxes": _nano_boxes, "nano-masks": _nano_masks}
     if args.name not in parts:
         return _system(args, job, args.data, args.out)
     if args.settings:
@@ -105,12 +109,9 @@ def _nano(args: Train, job: Job, data: Path, out: Path) -> Trained:
 
 
 def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
-    import shutil
-
     from vesalius.models import pick_device
-    from vesalius.models.manifest import MANIFEST, Manifest
+    from vesalius.models.manifest import Manifest
     from vesalius.models.nano import head_tower
-    from vesalius.models.store import SHIPPED
     from vesalius.training.nano.boxes import GroundRecipe, train_ground
     from vesalius.training.nano.card import write_card
     from vesalius.training.nano.heads_card import record
@@ -119,9 +120,7 @@ def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
     masks, boxes = HeadRecipe(seed=job.seed), GroundRecipe()
     if args.dry_run:
         return Trained("nano-heads", recipe={"segment": dict(vars(masks)), "ground": dict(vars(boxes))})
-    if not (out / MANIFEST).is_file():
-        job.note(f"{out}: no model there; starting from the shipped nano")
-        shutil.copytree(SHIPPED / "nano", out, dirs_exist_ok=True)
+    _start_from_shipped(out, job)
     device = pick_device(job.device)
     if not args.card_only:
         (out / head_tower.FILE).unlink(missing_ok=True)  # both heads will stand on the model's own tower
@@ -132,6 +131,39 @@ def _nano_heads(args: Train, job: Job, data: Path, out: Path) -> Trained:
     figures = {"segment": measure_masks(data, out, masks, device=device)}
     card = write_card(out, Manifest.read(out).notes["figures"])
     return Trained("nano-heads", str(out), figures=figures, card=card)
+
+
+def _nano_boxes(args: Train, job: Job, data: Path, out: Path) -> Trained:
+    from vesalius.models.manifest import Manifest
+    from vesalius.training.nano.card import write_card
+    from vesalius.training.nano.heads_card import record
+    from vesalius.training.nano.instances import BoxRecipe, measure_boxes, train_boxes
+
+    recipe = BoxRecipe(seed=job.seed)
+    if args.steps is not None:
+        recipe = dataclasses.replace(recipe, steps=args.steps)
+    if args.dry_run:
+        return Trained("nano-boxes", recipe=dict(vars(recipe)))
+    if args.card_only:
+        figures = measure_boxes(out, data, job)
+    else:
+        _start_from_shipped(out, job)
+        figures = train_boxes(out, data, out, recipe, job, seconds=args.seconds, resume=args.resume)
+    record(out)
+    card = write_card(out, Manifest.read(out).notes["figures"])
+    return Trained("nano-boxes", str(out), figures=figures, card=card)
+
+
+def _start_from_shipped(out: Path, job: Job) -> None:
+    """Put the shipped nano into a folder that holds no model."""
+    import shutil
+
+    from vesalius.models.manifest import MANIFEST
+    from vesalius.models.store import SHIPPED
+
+    if not (out / MANIFEST).is_file():
+        job.note(f"{out}: no model there; starting from the shipped nano")
+        shutil.copytree(SHIPPED / "nano", out, dirs_exist_ok=True)
 
 
 def _nano_masks(args: Train, job: Job, data: Path, out: Path) -> Trained:
@@ -148,8 +180,6 @@ def _nano_masks(args: Train, job: Job, data: Path, out: Path) -> Trained:
 
 
 def _system(args: Train, job: Job, data: Cases, out: Path) -> Trained:
-    from vesalius.io.decode import decoded
-    from vesalius.io.holding import hold
     from vesalius.sources.opening import open_cases
     from vesalius.systems import open_recipe
     from vesalius.systems.frame.budget import Budget
@@ -159,11 +189,9 @@ def _system(args: Train, job: Job, data: Cases, out: Path) -> Trained:
     settings = _settings(args.settings, system.name, system.options)
     if args.target:
         settings["target"] = args.target
-    opened = list(open_cases(data, job, layout=args.layout, limit=args.limit))
+    cases = list(open_cases(data, job, layout=args.layout, limit=args.limit))
     if args.dry_run:
-        return Trained(system.name, cases=len(opened), claim=system.claim)
-    # A recipe looks at a picture again and again: it is given values that bounded children decoded once.
-    cases = hold(job.progress(decoded(opened, job), len(opened), "reading"))
+        return Trained(system.name, cases=len(cases), claim=system.claim)
     budget = Budget(args.steps or 0, args.seconds, out / "work", args.resume)
     model = system.train(cases, budget, job, **settings)
     manifest = save_model(model, out, {"cases": len(cases), "seed": job.seed})
