@@ -180,6 +180,8 @@ def _nano_masks(args: Train, job: Job, data: Path, out: Path) -> Trained:
 
 
 def _system(args: Train, job: Job, data: Cases, out: Path) -> Trained:
+    from vesalius.io.decode import decoded
+    from vesalius.io.holding import hold
     from vesalius.sources.opening import open_cases
     from vesalius.systems import open_recipe
     from vesalius.systems.frame.budget import Budget
@@ -189,9 +191,11 @@ def _system(args: Train, job: Job, data: Cases, out: Path) -> Trained:
     settings = _settings(args.settings, system.name, system.options)
     if args.target:
         settings["target"] = args.target
-    cases = list(open_cases(data, job, layout=args.layout, limit=args.limit))
+    opened = list(open_cases(data, job, layout=args.layout, limit=args.limit))
     if args.dry_run:
-        return Trained(system.name, cases=len(cases), claim=system.claim)
+        return Trained(system.name, cases=len(opened), claim=system.claim)
+    # A recipe looks at a picture again and again: it is given values that bounded children decoded once.
+    cases = hold(job.progress(decoded(opened, job), len(opened), "reading"))
     budget = Budget(args.steps or 0, args.seconds, out / "work", args.resume)
     model = system.train(cases, budget, job, **settings)
     manifest = save_model(model, out, {"cases": len(cases), "seed": job.seed})

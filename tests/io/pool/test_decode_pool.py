@@ -148,3 +148,11 @@ def test_importing_the_room_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_children_import_pydicom_without_what_it_downloads_with():
+    loaded = "__import__('pydicom') and sorted({'requests', 'tqdm', 'pydicom'} & set(__import__('sys').modules))"
+    with DecodePool(1) as pool:
+        ((_, found), (_, asked)) = pool.map(eval, [loaded, "__import__('tqdm').__name__"])
+    assert found == ["pydicom"]
+    assert asked == "tqdm"  # whoever else asks finds it

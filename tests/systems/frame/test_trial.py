@@ -9,6 +9,7 @@ from vesalius.cases import Case, Image, Label
 from vesalius.errors import BadInputError, CancelledError, MissingError
 from vesalius.job import Job
 from vesalius.systems.frame.budget import Budget
+from vesalius.systems.frame.nets.picture_classifier import PictureModel
 from vesalius.systems.frame.recipe import Protocol, Recipe
 from vesalius.systems.frame.trial import Trial
 from vesalius.systems.frame.worlds.world import Drawn
@@ -31,7 +32,7 @@ def toy(calls):
         calls.append((len(cases), budget.steps, job.seed, power, noise))
         return {"power": power, "ids": {c.id for c in cases}}
 
-    return Recipe("3mt", "It works.", function, (Drawn(bright, n=100),), steps=40)
+    return Recipe("3mt", "It works.", function, (Drawn(bright, n=100),), steps=40, model=PictureModel)
 
 
 def mean(made, parts, *, times=1.0):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from vesalius.errors import BadInputError, ResourceError, UsageError, VesaliusError
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pool import messages
+from vesalius.io.pool.tasks import Tasks
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -66,7 +66,7 @@ class DecodePool:
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise UsageError("a pool needs at least one worker", item=f"workers={workers}")
-        self._tasks: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._tasks: Tasks[_Batch] = Tasks()
         self._hands: list[_Hand] = []
         self._watchdog: threading.Thread | None = None
         self._closed = threading.Event()
@@ -83,8 +83,7 @@ class DecodePool:
         if self._closed.is_set():
             return
         self._closed.set()
-        for _ in self._hands:
-            self._tasks.put(None)
+        self._tasks.close()
         for hand in self._hands:
             hand.kill()
         for hand in self._hands:
@@ -201,7 +200,7 @@ class _Hand:
 
     def __init__(
         self,
-        tasks: queue.SimpleQueue[_Batch | None],
+        tasks: Tasks[_Batch],
         limits: Limits,
         closed: threading.Event,
         idle_seconds: float | None,
@@ -212,6 +211,8 @@ class _Hand:
         self._functions: dict[bytes, int] = {}
         self._deadline: float | None = None
         self._late = False
+        #: Whether it counts among those that have a process, and whether that was ready once.
+        self._active = self._was_ready = False
         self._lock = threading.Lock()
         self.thread = threading.Thread(target=self._loop, name="vesalius-decode", daemon=True)
         self.thread.start()
@@ -235,11 +236,16 @@ class _Hand:
 
     def _next(self) -> _Batch | None:
         """The next batch; a child that has waited too long for one is sent home."""
-        with contextlib.suppress(queue.Empty):
-            return self._tasks.get(timeout=self._idle if self._process is not None else None)
-        self.kill()
-        self._reap()
-        return self._tasks.get()
+        if self._active:
+            with contextlib.suppress(TimeoutError):
+                return self._tasks.take(True, self._idle)
+            self.kill()
+            self._reap()
+            self._tasks.ended(self._was_ready)
+            self._active = self._was_ready = False
+        batch = self._tasks.take(False)
+        self._active = batch is not None
+        return batch
 
     def _do(self, batch: _Batch) -> None:
         """Every item of the batch gets an answer; the one that killed the child gets the reason."""
@@ -266,6 +272,7 @@ class _Hand:
 
     def _prepare(self, job: _Job[Any]) -> None:
         """Have a live child that knows the function."""
+        began = time.monotonic()
         if self._process is None:
             self._process = _spawn()
             self._functions = {}
@@ -290,6 +297,9 @@ class _Hand:
                     "cannot start a decoding process", why=str(answer[1]), fix="decode in this process (workers=0)"
                 )
             self._functions[job.function] = number
+        if not self._was_ready:
+            self._was_ready = True
+            self._tasks.started(time.monotonic() - began)
 
     def _feed(self, job: _Job[Any], items: list[tuple[int, Any, str]]) -> int:
         """Send a batch, collect the answers; returns how many came before the child died (all of them, usually)."""

@@ -9,7 +9,7 @@ import threading
 from vesalius.io.limits import DEFAULT, Limits
 from vesalius.io.pool.pool import DecodePool, default_workers
 
-__all__ = ["shared_pool"]
+__all__ = ["close_pools", "shared_pool"]
 
 #: Children of a shared pool that have had nothing to do for so long end; the next call starts them again.
 IDLE_SECONDS = 60.0
@@ -34,7 +34,10 @@ def shared_pool(workers: int | None = None, limits: Limits | None = None) -> Dec
 
 
 @atexit.register
-def _close() -> None:
-    for (process, _, _), pool in _pools.items():
-        if process == os.getpid():
-            pool.close()
+def close_pools() -> None:
+    """End the children of this process's shared pools; the next call starts new ones."""
+    with _lock:
+        mine = [key for key in _pools if key[0] == os.getpid()]
+        pools = [_pools.pop(key) for key in mine]
+    for pool in pools:
+        pool.close()

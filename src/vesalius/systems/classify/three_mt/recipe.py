@@ -8,10 +8,11 @@ only, which is what one does without this; the cascade without the answers of it
 version: -.005 [-.014, +.005]); a net that is shown zeros in training learns to read nothing off them. Inner answers:
 no room. With inputs dropped in training the table's answer is the final one in every case whose picture was dropped,
 so it has its loss already; where nothing is dropped the inner answers are all that teaches it, and a line now compares
-that. Stages swapped: a net that never ran the other order cannot be asked to; training now draws the order. Without
-image, 3MT against the zero-filled net of complete cases: the margin is what that net makes of a black picture, .03 to
-.14 by seed; findings are a little clearer now (difficulty .25 for .4), so that it leans on the picture that is then
-taken away.
+that. Stages swapped: a net that never ran the other order cannot be asked to; that line's net draws the order in
+training. Without image, 3MT against the zero-filled net of complete cases: the margin is what that net makes of a
+black picture, .03 to .14 by seed. Clearer findings (difficulty .25) and an order drawn in training for every line were
+tried on development seed 100 and left: the margin was .069 [.035, .104] without image, and with both 3MT lost .049
+[.019, .080] (n = 800).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ TABLE = ("age", "ehr_bmi", "ehr_systolic_bp", "ehr_crp", "ehr_creatinine", "ehr_
 Missing = Literal["skip", "zeros"]
 
 
-def faint_effusions(n: int, seed: int, *, risk: float = 0.6, difficulty: float = 0.25) -> list[Case]:
+def faint_effusions(n: int, seed: int, *, risk: float = 0.6, difficulty: float = 0.4) -> list[Case]:
     """Chest films with a faint effusion, of whose risk the table explains so much."""
     config = PhantomConfig(
         seed=seed, studies={"chest_film": 1.0}, prevalence={FINDING: 0.45}, size=SIDE, organs=False,
@@ -91,7 +92,7 @@ class _Batches:
 )
 def three_mt(
     cases: Sequence[Case], budget: Budget, job: Job, *, target: str = "", missing: Missing = "skip",
-    dropout: float = 0.4, complete: bool = False, inner: bool = True, shuffled: bool = True,
+    dropout: float = 0.4, complete: bool = False, inner: bool = True, shuffled: bool = False,
 ) -> ThreeMTModel:  # fmt: skip
     """Train on images and numbers in `attributes`: the phantom's table, else every number that varies.
 
@@ -160,5 +161,5 @@ three_mt.compare("accuracy without image: with - without answers of inner stages
                  given={"without": "image"}, against={"inner": False}, goal=0.03)  # fmt: skip
 three_mt.compare("the same, no input dropped in training", accuracy, given={"without": "image", "dropout": 0.0},
                  against={"inner": False}, goal=0.03)  # fmt: skip
-three_mt.compare("AUROC with both: stages swapped - as trained", ranking, given={"order": (1, 0)},
-                 against={"order": (0, 1)}, goal=-0.02)  # fmt: skip
+three_mt.compare("AUROC with both, order drawn in training: stages swapped - in order", ranking,
+                 given={"shuffled": True, "order": (1, 0)}, against={"order": (0, 1)}, goal=-0.02)  # fmt: skip
