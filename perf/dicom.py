@@ -39,6 +39,7 @@ def scan() -> list[dict[str, Any]]:
 
     from vesalius.io import read
     from vesalius.io.pool.shared import close_pools
+    from vesalius.job import Job
 
     with tempfile.TemporaryDirectory() as where:
         folder = _folder(where)
@@ -48,7 +49,7 @@ def scan() -> list[dict[str, Any]]:
             return len(read(folder))
 
         def ours_here() -> int:
-            return len(read(folder, isolate=False))
+            return len(read(folder, Job(workers=0)))
 
         def peer() -> int:
             return sum(1 for p in sorted(folder.iterdir()) if dcmread(p, stop_before_pixels=True).Rows)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vesalius.errors import VesaliusError
 from vesalius.io import Limits, read, read_pixels
+from vesalius.job import Job
 from vesalius.render import display
 
 LIMITS = Limits(max_pixels=2**24, max_bytes=2**26, ratio_floor=2**20, max_files=2000, seconds=40, memory_bytes=2**30)
@@ -16,7 +17,7 @@ LIMITS = Limits(max_pixels=2**24, max_bytes=2**26, ratio_floor=2**20, max_files=
 
 def examine(path: str) -> dict[str, list[str]]:
     """Names of what was refused and why, shapes of what was read, and all text that left the reader."""
-    cases = read(Path(path), limits=LIMITS, isolate=False)
+    cases = read(Path(path), Job(workers=0), limits=LIMITS)
     out: dict[str, list[str]] = {"refused": [], "read": [], "text": []}
     for case in cases:
         out["text"].append(json.dumps(case.to_dict(), allow_nan=False))

@@ -15,6 +15,7 @@ from PIL import Image as Pil
 from tests.hostile.examine import LIMITS
 from vesalius.errors import BadInputError, UnsafeInputError, UsageError
 from vesalius.io import Limits, safe_extract
+from vesalius.job import Job
 
 
 def picture(n: int = 0) -> bytes:
@@ -211,7 +212,7 @@ def test_a_series_in_a_zip_is_a_volume(tmp_path):
     for n, ds in enumerate(made):
         ds.PixelData = np.full(64, n, "<i2").tobytes()
     (tmp_path / "s.zip").write_bytes(zipped(*((f"{3 - n}.dcm", saved(ds)) for n, ds in enumerate(made))))
-    (case,) = read(tmp_path / "s.zip", workers=1)
+    (case,) = read(tmp_path / "s.zip", Job(workers=1))
     array = case.images[0].pixels()
     assert array.shape == (4, 8, 8)
     np.testing.assert_array_equal(array[:, 0, 0], range(4))

@@ -15,6 +15,7 @@ from tests.hostile.dicom_inputs import EITHER, INPUTS, READ, REFUSED, element, p
 from vesalius.errors import BadInputError
 from vesalius.io import read, write
 from vesalius.io.dicom import deid
+from vesalius.job import Job
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -166,7 +167,7 @@ def test_an_unreadable_file_is_named(tmp_path, outcome):
 
 def test_a_file_that_vanishes_is_named(tmp_path):
     (tmp_path / "a.dcm").write_bytes(saved(plain()))
-    cases = read(tmp_path, isolate=False)
+    cases = read(tmp_path, Job(workers=0))
     image = cases[0].images[0]
     (tmp_path / "a.dcm").unlink()
     with pytest.raises(Exception, match="gone") as caught:

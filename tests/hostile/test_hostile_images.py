@@ -15,6 +15,7 @@ from PIL import Image as Pil
 
 from vesalius.cases import Image
 from vesalius.io import read, read_pixels
+from vesalius.job import Job
 
 READ, REFUSED, EITHER = "read", "refused", "either"
 
@@ -248,7 +249,7 @@ def test_sidecar_facts_arrive(tmp_path):
         "report": {"findings": "clear"},
     }
     (tmp_path / "a.json").write_text(json.dumps(side))
-    (case,) = read(tmp_path, isolate=False)
+    (case,) = read(tmp_path, Job(workers=0))
     assert (case.images[0].modality, case.images[0].view) == ("DX", "PA")
     assert case.label("effusion") == 1
     assert case.report.findings == "clear"
@@ -282,7 +283,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, turn):
     exif[0x0112] = orientation
     Pil.fromarray(array).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(values(tmp_path / "a.png"), turn(array))
-    (case,) = read(tmp_path, isolate=False)
+    (case,) = read(tmp_path, Job(workers=0))
     assert case.images[0].shape == turn(array).shape
 
 
@@ -312,7 +313,7 @@ def test_animations_are_videos(tmp_path, fmt):
         duration=40,
         **({"lossless": True} if fmt == "webp" else {}),
     )
-    (case,) = read(tmp_path, isolate=False)
+    (case,) = read(tmp_path, Job(workers=0))
     image = case.images[0]
     assert image.kind == "video"
     array = image.pixels()
@@ -323,7 +324,7 @@ def test_animations_are_videos(tmp_path, fmt):
 def test_tiff_pages_are_slices(tmp_path):
     pages = [Pil.fromarray(np.full((5, 7), n * 300, np.uint16)) for n in range(4)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    (case,) = read(tmp_path, isolate=False)
+    (case,) = read(tmp_path, Job(workers=0))
     image = case.images[0]
     assert (image.kind, image.shape) == ("3d", (4, 5, 7))
     np.testing.assert_array_equal(image.pixels()[:, 0, 0], [0, 300, 600, 900])
@@ -336,7 +337,7 @@ def test_tiff_pages_are_slices(tmp_path):
 def test_channel_first_arrays_are_turned(tmp_path, shape, expected, kind):
     array = np.random.default_rng(2).normal(size=shape)
     np.savez(tmp_path / "a.npz", image=array)
-    (case,) = read(tmp_path, isolate=False)
+    (case,) = read(tmp_path, Job(workers=0))
     image = case.images[0]
     assert (image.shape, image.kind) == (expected, kind)
     got = image.pixels()

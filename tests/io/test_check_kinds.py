@@ -64,10 +64,10 @@ def test_a_nifti_pair_is_one_volume(tmp_path, packed, ask):
         for end in ("hdr", "img"):
             (tmp_path / f"a.{end}.gz").write_bytes(gzip.compress((tmp_path / f"a.{end}").read_bytes()))
             (tmp_path / f"a.{end}").unlink()
-    (found,) = read(tmp_path / "whole.nii", workers=0)
+    (found,) = read(tmp_path / "whole.nii", Job(workers=0))
     voxels, affine = found.images[0].pixels(), found.images[0].affine
     (tmp_path / "whole.nii").unlink()
-    found = read(tmp_path if ask == "folder" else tmp_path / (ask + ".gz" * packed), workers=0)
+    found = read(tmp_path if ask == "folder" else tmp_path / (ask + ".gz" * packed), Job(workers=0))
     (case,) = found
     assert found.refused == []
     np.testing.assert_array_equal(case.images[0].pixels(), voxels)
@@ -77,9 +77,9 @@ def test_a_nifti_pair_is_one_volume(tmp_path, packed, ask):
 def test_pairs_of_one_header_are_two_volumes_and_half_a_pair_is_named(tmp_path):
     for name, value in (("a", 1), ("b", 2)):
         nib.save(nib.Nifti1Pair(np.full((4, 5, 6), value, np.int16), np.eye(4)), tmp_path / f"{name}.img")
-    assert len(list(read(tmp_path, workers=0))) == 2
+    assert len(list(read(tmp_path, Job(workers=0)))) == 2
     (tmp_path / "b.img").unlink()
-    found = read(tmp_path, workers=0)
+    found = read(tmp_path, Job(workers=0))
     assert len(list(found)) == 1
     assert "b.img" in found.refused[0][1]
 
@@ -110,7 +110,7 @@ def test_a_mask_lies_on_the_grid_of_its_file(tmp_path, order):
             )
         )
     nib.save(stored, tmp_path / "a.nii.gz")
-    (case,) = read(tmp_path / "a.nii.gz", workers=0)
+    (case,) = read(tmp_path / "a.nii.gz", Job(workers=0))
     image = case.images[0]
     write.write_mask(tmp_path / "m.nii.gz", (image.pixels() > 500).astype(np.uint8), image)
     mask = nib.load(tmp_path / "m.nii.gz")
@@ -127,7 +127,7 @@ def test_a_mask_on_a_series_lies_where_itk_reads_it(tmp_path):
     array = np.random.default_rng(0).integers(0, 1000, (5, 7, 6)).astype(np.int16)
     slices = write.series(array, Affine(np.array([[0, 0, 0.5, 4], [0, 0.7, 0, 5], [2.5, 0, 0, 6], [0, 0, 0, 1.0]])))
     save_all(slices[::-1], tmp_path / "ct")
-    (case,) = read(tmp_path / "ct", workers=0)
+    (case,) = read(tmp_path / "ct", Job(workers=0))
     image = case.images[0]
     write.write_mask(tmp_path / "m.nii.gz", (image.pixels() > 500).astype(np.uint8), image)
     reader = SimpleITK.ImageSeriesReader()
@@ -141,7 +141,7 @@ def test_a_mask_on_a_series_lies_where_itk_reads_it(tmp_path):
 
 def test_results_beside_inputs_are_passed_over(tmp_path):
     (tmp_path / "film").write_bytes(dicom_bytes(write.secondary_capture(np.zeros((4, 4), np.uint16), modality="DX")))
-    first = list(read(tmp_path, workers=0))
+    first = list(read(tmp_path, Job(workers=0)))
     assert len(first) == 1
     CaseSet(first).write(tmp_path / "set")
     (tmp_path / "lib").mkdir()
@@ -155,4 +155,4 @@ def test_results_beside_inputs_are_passed_over(tmp_path):
     assert sorted(n.split(":")[0] for n in notes) == ["lib", "run", "set"]
     shutil.copy(tmp_path / "run" / "run.json", tmp_path / "run.json")
     assert noted(tmp_path)[2] == []
-    assert len(list(read(tmp_path / "run", workers=0))) == 1  # asked for by name
+    assert len(list(read(tmp_path / "run", Job(workers=0)))) == 1  # asked for by name

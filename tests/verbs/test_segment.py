@@ -18,6 +18,7 @@ from vesalius.cases.geometry import geometry_from_dict
 from vesalius.errors import MissingError
 from vesalius.io import read, write
 from vesalius.io.dicom.seg_read import read_seg
+from vesalius.job import Job
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_click_gives_a_mask_picture_and_json(model, picture, run, tmp_path):
     said = json.loads((tmp_path / "o" / "segmentation.json").read_text())
     assert said["masks"][0]["prompt"] == {"points": [[20.0, 15.0, 1], [70.0, 40.0, 0]]}
     np.testing.assert_array_equal(geometry_from_dict(said["masks"][0]["mask"]).to_array(), expected > 0)
-    (case,) = read(picture, workers=1)
+    (case,) = read(picture, Job(workers=1))
     assert said["image"]["content_sha256"] == case.images[0].content_hash()
     assert said["model"] == {"name": "fake", "fingerprint": "f" * 64}
     overlay = np.asarray(Pillow.open(tmp_path / "o" / "overlay.png"))
@@ -202,7 +203,7 @@ def nifti(tmp_path) -> Path:
 
 
 def test_one_slice_of_a_volume(model, nifti, run, tmp_path):
-    (case,) = read(nifti, workers=1)
+    (case,) = read(nifti, Job(workers=1))
     image = case.images[0]
     plane = image.pixels()[3] > 100
     y, x = np.argwhere(plane)[0]
@@ -213,7 +214,7 @@ def test_one_slice_of_a_volume(model, nifti, run, tmp_path):
     assert code == 0
     assert "500 voxels" in out
     assert model.encoded == [3]
-    (again,) = read(tmp_path / "o" / "mask-1.nii.gz", workers=1)
+    (again,) = read(tmp_path / "o" / "mask-1.nii.gz", Job(workers=1))
     mask = again.images[0].pixels()
     assert mask[3].sum() == mask.sum() == 500
     np.testing.assert_array_equal(mask[3] > 0, plane)
@@ -255,7 +256,7 @@ def test_a_series_gives_a_seg_that_refers_to_it(model, run, tmp_path):
     seg = hd.seg.segread(path)
     assert seg.PatientID == "P1"
     assert seg.NumberOfFrames == 4
-    (case,) = read(folder, workers=1)
+    (case,) = read(folder, Job(workers=1))
     (region,) = read_seg(path, case.images[0])
     np.testing.assert_array_equal(region.geometry.to_array(), stack() > 100)
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"

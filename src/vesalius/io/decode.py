@@ -173,8 +173,6 @@ def decoded(
     job: Job | None = None,
     *,
     limits: Limits | None = None,
-    workers: int | None = None,
-    on_refused: Callable[[str, str], None] | None = None,
 ) -> Iterator[Case]:
     """Cases in order, each image's stored values in memory; images that are there already stay as they are.
 
@@ -182,15 +180,11 @@ def decoded(
         cases: Streamed; a case without an image comes through.
         job: As of `decode_cases`.
         limits: As of `decode_images`.
-        workers: Of a job made here, with `on_refused`; for callers that have none yet.
-        on_refused: Told (item, why) of each refusal.
 
     Raises:
         VesaliusError: A fault, when there is no job.
         CancelledError: The job was cancelled.
     """
-    if job is None and on_refused is not None:
-        job = Job(workers=workers, on_refused=lambda r: on_refused(r.item, r.why))
     for found in decode_cases(cases, held, job, need_image=False, limits=limits):
         yield found.case.replace(images=found.results)
 
@@ -269,7 +263,7 @@ def with_header(image: Image, limits: Limits | None = None) -> Image:
         return image
     from vesalius.io.reading import read
 
-    cases = read(path, workers=0, limits=limits or DEFAULT)
+    cases = read(path, Job(workers=0), limits=limits or DEFAULT)
     found = next((i for case in cases for i in case.images if image.frame in (None, i.frame)), None)
     if found is None:
         why = "; ".join(why for _, why in cases.refused[:3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import threading
@@ -27,17 +26,12 @@ from vesalius.job import Job
 #: What a run with `--out` writes beside its results, and the file that makes a folder a library.
 RUN_FILE, LIBRARY_FILE = "run.json", "library.sqlite"
 
-OnRefused = Callable[[str, VesaliusError], None]
-
 
 def read(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     job: Job | None = None,
     *,
-    workers: int | None = None,
     limits: Limits | None = None,
-    on_refused: OnRefused | None = None,
-    isolate: bool = True,
     patient_key: str | bytes | None = None,
 ) -> CaseSet:
     """Read whatever is there as cases; pixels stay in their files until `image.pixels()` asks for them.
@@ -57,10 +51,7 @@ def read(
         source: A file, a folder, or several of them.
         job: Says how many `workers` look at files (0: this process does, for trusted files only), is told of each
             item that is left out, and may be cancelled.
-        workers: Overrules the job's.
         limits: Budgets for each file.
-        on_refused: Called with the name and the error of each item that is left out, as it happens.
-        isolate: Look at files in child processes with limits on memory and time. False is only for trusted files.
         patient_key: Secret key for pseudonyms.
 
     Returns:
@@ -87,10 +78,7 @@ def read(
         root = paths[0] if paths[0].is_dir() else paths[0].parent
     else:
         paths = [p.resolve() for p in paths]
-    job = job or Job()
-    if workers is not None or not isolate:
-        job = dataclasses.replace(job, workers=workers if isolate else 0)
-    scanner = _Scan(paths, root, job, limits or DEFAULT, on_refused, as_key(patient_key))
+    scanner = _Scan(paths, root, job or Job(), limits or DEFAULT, as_key(patient_key))
     return _ReadSet(scanner, root, paths[0].name if len(paths) == 1 else "")
 
 
@@ -147,25 +135,14 @@ class _ReadSet(CaseSet):
 
 
 class _Scan:
-    def __init__(
-        self,
-        paths: list[Path],
-        root: Path | None,
-        job: Job,
-        limits: Limits,
-        on_refused: OnRefused | None,
-        key: bytes,
-    ) -> None:
-        self._paths, self._root, self._job, self._limits = paths, root, job, limits
-        self._on_refused, self._key = on_refused, key
+    def __init__(self, paths: list[Path], root: Path | None, job: Job, limits: Limits, key: bytes) -> None:
+        self._paths, self._root, self._job, self._limits, self._key = paths, root, job, limits, key
         self.refused: list[tuple[str, str]] = []
 
     def refuse(self, item: str, error: VesaliusError) -> None:
         why = f"{error.what}: {error.why}" if error.why else error.what
         self.refused.append((item, why))
         self._job.refuse(item, error)
-        if self._on_refused is not None:
-            self._on_refused(item, error)
 
     def run(self) -> Iterator[Case]:
         """Cases, other files first and DICOM series last, because a series may lie anywhere."""

@@ -17,6 +17,7 @@ import numpy as np
 from vesalius.cases import Case, CaseSet, Image, Label, Source
 from vesalius.errors import VesaliusError
 from vesalius.io import read
+from vesalius.job import Job
 
 #: DICOM file (of pydicom or pydicom-data) to modality and anatomy, "" where the picture does not tell. Test charts,
 #: copies in another encoding and files that need an extra decoder are left out.
@@ -87,7 +88,7 @@ def _dicom(folder: Path, dataset: str) -> Iterator[Case]:
     paths = [folder / name for name in _DICOM if (folder / name).is_file()]
     if not paths:
         return
-    for case in read(paths, workers=1):
+    for case in read(paths, Job(workers=1)):
         name = Path(str(case.images[0].uri)).name
         kept = case.replace(id=f"{dataset}/{Path(name).stem}", source=Source(dataset, "MIT", id=name))
         yield _told(kept, *_DICOM[name])
@@ -120,7 +121,7 @@ def _nilearn(folder: Path) -> Iterator[Case]:
     path = folder / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     if not path.is_file():
         return
-    for volume in read(path, workers=1):
+    for volume in read(path, Job(workers=1)):
         values = volume.images[0].pixels()
         for axis, plane in enumerate(("axial", "coronal", "sagittal")):
             for share in (0.28, 0.34, 0.4, 0.46, 0.52, 0.58, 0.64, 0.7, 0.76):

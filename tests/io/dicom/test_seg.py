@@ -20,6 +20,7 @@ from vesalius.io import read, write
 from vesalius.io.dicom.seg import Algorithm, Segment, segmentation, write_seg
 from vesalius.io.dicom.seg_codes import _table, property_codes
 from vesalius.io.dicom.seg_read import read_seg
+from vesalius.job import Job
 
 ALGORITHM = Algorithm("nano", "0123abcd")
 SHAPE = (4, 5, 6)
@@ -163,7 +164,7 @@ def test_slices_of_a_series_are_referred_to(tmp_path):
     for ds in slices:
         ds.SpecificCharacterSet = "ISO_IR 100"
         ds.PatientName, ds.PatientID = "Müller^Jörg", "P1"
-    (case,) = read(save_all(slices[::-1], tmp_path / "series"), workers=1)
+    (case,) = read(save_all(slices[::-1], tmp_path / "series"), Job(workers=1))
     (image,) = case.images
     mask = blob((5, 8, 10))
     path = write_seg(tmp_path / "s.dcm", image, [Segment("foie", mask)], ALGORITHM)
@@ -195,7 +196,7 @@ def test_slices_of_a_series_are_referred_to(tmp_path):
 def test_a_series_in_an_archive_is_referred_to(tmp_path):
     folder = save_all(volume_series(4), tmp_path / "series")
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
-    (case,) = read(archive, workers=1)
+    (case,) = read(archive, Job(workers=1))
     mask = blob((4, 8, 10))
     path = write_seg(tmp_path / "s.dcm", case.images[0], [Segment("", mask)], ALGORITHM)
     (region,) = read_seg(path, case.images[0])
@@ -205,7 +206,7 @@ def test_a_series_in_an_archive_is_referred_to(tmp_path):
 def test_uneven_slices_go_where_they_refer_to(tmp_path):
     slices = volume_series(5)
     slices[4].ImagePositionPatient = [*slices[4].ImagePositionPatient[:2], 99.0]
-    (case,) = read(save_all(slices[::-1], tmp_path / "series"), workers=1)
+    (case,) = read(save_all(slices[::-1], tmp_path / "series"), Job(workers=1))
     (image,) = case.images
     assert image.affine is None
     mask = blob((5, 8, 10))
@@ -215,7 +216,7 @@ def test_uneven_slices_go_where_they_refer_to(tmp_path):
     (tmp_path / "other").mkdir()
     others = volume_series(5, seed="other")
     others[4].ImagePositionPatient = slices[4].ImagePositionPatient
-    (case,) = read(save_all(others, tmp_path / "other"), workers=1)
+    (case,) = read(save_all(others, tmp_path / "other"), Job(workers=1))
     with pytest.raises(BadInputError, match="refers to no slice"):
         read_seg(path, case.images[0])
 
@@ -225,7 +226,7 @@ def test_slices_without_a_thickness_are_read_by_others(n, tmp_path):
     slices = volume_series(n)
     for ds in slices:
         del ds.SliceThickness
-    (case,) = read(save_all(slices, tmp_path / "series"), workers=1)
+    (case,) = read(save_all(slices, tmp_path / "series"), Job(workers=1))
     mask = np.ones(case.images[0].shape, bool)
     path = write_seg(tmp_path / "s.dcm", case.images[0], [Segment("", mask)], ALGORITHM)
     assert hd.seg.segread(path).pixel_array.sum() == mask.sum()
@@ -239,7 +240,7 @@ def film(tmp_path) -> Image:
     with warnings.catch_warnings(action="ignore"):
         ds.StudyTime = "15:18:59"  # as files of before 1993 write it
     (tmp_path / "film.dcm").write_bytes(dicom_bytes(ds))
-    (case,) = read(tmp_path / "film.dcm", workers=1)
+    (case,) = read(tmp_path / "film.dcm", Job(workers=1))
     return case.images[0]
 
 
@@ -274,7 +275,7 @@ def test_what_cannot_carry_a_seg_says_so(tmp_path):
     ds = write.secondary_capture(np.zeros((4, 5), np.uint8))
     del ds.StudyInstanceUID
     (tmp_path / "x.dcm").write_bytes(dicom_bytes(ds))
-    (case,) = read(tmp_path / "x.dcm", workers=1)
+    (case,) = read(tmp_path / "x.dcm", Job(workers=1))
     with pytest.raises(BadInputError, match="StudyInstanceUID"):
         segmentation(case.images[0], [Segment("", blob((4, 5)))], ALGORITHM)
 
@@ -284,7 +285,7 @@ def test_no_message_quotes_a_patient(tmp_path):
     with warnings.catch_warnings(action="ignore"):
         ds.PatientName, ds.PatientBirthDate = "Doe Jane", "born 1950"
     (tmp_path / "x.dcm").write_bytes(dicom_bytes(ds))
-    (case,) = read(tmp_path / "x.dcm", workers=1)
+    (case,) = read(tmp_path / "x.dcm", Job(workers=1))
     with warnings.catch_warnings(action="error"), pytest.raises(BadInputError) as caught:
         segmentation(case.images[0], [Segment("", blob((4, 5)))], ALGORITHM)
     assert "1950" not in str(caught.value)
@@ -342,7 +343,7 @@ def test_a_seg_by_others_is_read(tmp_path):
         source, share, "FRACTIONAL", list(hd.seg.segread(path).SegmentSequence),
         hd.UID(), 1, hd.UID(), 1, "m", "m", "1", "1", omit_empty_frames=False,
     ).save_as(tmp_path / "f.dcm")  # fmt: skip
-    (case,) = read(save_all(source, tmp_path / "series"), workers=1)
+    (case,) = read(save_all(source, tmp_path / "series"), Job(workers=1))
     (region,) = read_seg(tmp_path / "f.dcm", case.images[0])
     stored = np.around(share * 255)
     np.testing.assert_array_equal(region.geometry.to_array(), stored > 127.5)
@@ -369,7 +370,7 @@ def test_dciodvfy_finds_no_error(source, tmp_path):
     if source == "volume":
         image, mask = volume(oblique()), blob()
     elif source == "series":
-        (case,) = read(save_all(volume_series(4), tmp_path / "series"), workers=1)
+        (case,) = read(save_all(volume_series(4), tmp_path / "series"), Job(workers=1))
         image, mask = case.images[0], blob((4, 8, 10))
     else:
         image, mask = film(tmp_path), blob((4, 5))

@@ -13,6 +13,7 @@ from tests.io.dicom_makers import dicom_bytes, save_all, volume_series
 from vesalius.errors import BadInputError
 from vesalius.io import read
 from vesalius.io.dicom.stacking import Slice, stacks
+from vesalius.job import Job
 
 AXIAL = (1.0, 0, 0, 0, 1.0, 0)
 
@@ -22,7 +23,7 @@ def at(*heights: float, phases=()) -> list[Slice]:
 
 
 def only(folder: Path):
-    cases = read(folder, isolate=False)
+    cases = read(folder, Job(workers=0))
     assert cases.refused == []
     (case,) = cases
     (image,) = case.images
@@ -127,7 +128,7 @@ def test_series_as_simpleitk_reads_it(tmp_path, cosines):
 def test_a_localiser_inside_is_a_case_of_its_own(tmp_path):
     datasets = volume_series(5)
     datasets[0].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    cases = list(read(save_all(datasets, tmp_path / "s"), isolate=False))
+    cases = list(read(save_all(datasets, tmp_path / "s"), Job(workers=0)))
     assert sorted(c.images[0].kind for c in cases) == ["2d", "3d"]
     scout = next(c.images[0] for c in cases if c.images[0].kind == "2d")
     assert "localiser" in scout.meta["faults"]
@@ -137,7 +138,7 @@ def test_mixed_orientations_are_split_and_named(tmp_path):
     a, b = volume_series(4), volume_series(3, cosines=(1, 0, 0, 0, 0, -1), seed="t")
     for ds in b:
         ds.SeriesInstanceUID = a[0].SeriesInstanceUID
-    cases = list(read(save_all([*a, *b], tmp_path / "s"), isolate=False))
+    cases = list(read(save_all([*a, *b], tmp_path / "s"), Job(workers=0)))
     assert sorted(c.images[0].shape for c in cases) == [(3, 8, 10), (4, 8, 10)]
     assert all("split into 2 parts" in c.images[0].meta["faults"][0] for c in cases)
     assert len({c.id for c in cases}) == 2

@@ -17,6 +17,7 @@ from vesalius.errors import BadInputError
 from vesalius.io import Limits, read, read_pixels
 from vesalius.io.formats import members
 from vesalius.io.formats.members import MemberReader, read_member, reading
+from vesalius.job import Job
 
 LIMITS = Limits()
 
@@ -169,7 +170,7 @@ def test_pictures_of_a_packed_tar_are_decoded_in_one_pass(tmp_path, monkeypatch)
     made: list[MemberReader] = []
     start = MemberReader.__init__
     monkeypatch.setattr(MemberReader, "__init__", lambda self, *a: (made.append(self), start(self, *a))[1])
-    cases = list(read(path, isolate=False))
+    cases = list(read(path, Job(workers=0)))
     for n, case in enumerate(cases):
         want = np.random.default_rng(n).integers(0, 255, (40, 40), np.uint8)
         np.testing.assert_array_equal(read_pixels(case.images[0]), want)

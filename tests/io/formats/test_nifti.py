@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vesalius.cases import Affine
 from vesalius.io import read, write
+from vesalius.job import Job
 
 ORDERS = [
     "".join(a if keep else b for (a, b), keep in zip(pairs, signs, strict=True))
@@ -25,7 +26,7 @@ def test_there_are_48_orders():
 
 
 def only(path):
-    (case,) = read(path, isolate=False)
+    (case,) = read(path, Job(workers=0))
     (image,) = case.images
     return image
 
@@ -95,7 +96,7 @@ def test_values_are_nibabels_with_slope_and_intercept(tmp_path):
 def test_four_dimensions_are_one_case_of_many_images(tmp_path):
     data = np.random.default_rng(0).normal(size=(3, 4, 5, 6)).astype(np.float32)
     nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii.gz")
-    (case,) = read(tmp_path / "a.nii.gz", isolate=False)
+    (case,) = read(tmp_path / "a.nii.gz", Job(workers=0))
     assert [i.frame for i in case.images] == list(range(6))
     for t, image in enumerate(case.images):
         np.testing.assert_array_equal(np.sort(image.pixels().ravel()), np.sort(data[..., t].ravel()))
