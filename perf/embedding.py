@@ -26,6 +26,7 @@ def embedding(n: int = 256, side: int = 512, repeats: int = 3) -> list[dict[str,
     from PIL import Image as Pillow
 
     from vesalius.cases import Case, Image
+    from vesalius.job import Job
     from vesalius.library import Library
     from vesalius.models import load
 
@@ -57,7 +58,7 @@ def embedding(n: int = 256, side: int = 512, repeats: int = 3) -> list[dict[str,
 
         def ours() -> None:
             with Library.open(folder / f"lib{next(made)}", model) as library:
-                assert library.add(cases, workers=workers).added == n
+                assert library.add(cases, Job(workers=workers)).added == n
 
         name = f"{n} JPEG of {side} px into a library, {workers} workers"
         settings: dict[str, Any] = {"n": n, "repeats": repeats}

@@ -20,6 +20,7 @@ import numpy as np
 
 from perf.timing import once, row
 from vesalius.cases import Case, Image
+from vesalius.job import Job
 from vesalius.library import Library, catalogue, exact, ivf
 from vesalius.library.local import LocalStore
 from vesalius.library.rows import vector_digest
@@ -274,7 +275,7 @@ def adding(model: Embedder | None = None, n: int = 96, side: int = 512, repeats:
 
         def add(workers: int) -> None:
             with Library.open(folder / f"lib{next(made)}", chosen) as lib:
-                report = lib.add(cases, workers=workers)
+                report = lib.add(cases, Job(workers=workers))
                 assert report.added == n, report.refused[:3]
 
         return [
