@@ -36,10 +36,10 @@ _BOXES = """\
 `{file}`, on the model's own tower at {side} px; trained on {pictures} pictures of part `nano` for {steps} steps,
 figures on part `{part}`, 95 % intervals by bootstrap over patients. *IoU* is that of the best-scored box with the
 instance it fits best, *mean box* what the average box of that name gives without looking, *one box* the same IoU of
-`{one}`; *AP50* is average precision over all instances. The error of the count (instances above the name's threshold)
-stands beside that of the *usual* number, on pictures that show the name; *in vain*: of pictures that surely do not
-show it, those in which an instance was found. A name with "no" draws no box, only a heat map: on part `validation` its
-boxes did not beat the mean box.{flatters}
+`{one}`; *AP50* is average precision over all instances. The error of the count (instances above the
+name's threshold) stands beside that of the *usual* number, on pictures that show the name; *in vain*: of pictures that
+surely do not show it, those in which an instance was found. A name with "no" draws no box, only a heat map: on part
+`validation` its boxes did not beat the mean box.{flatters}
 
 | name | box | pictures (patients) | instances | IoU | mean box | one box | AP50 | count error | usual | in vain |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""

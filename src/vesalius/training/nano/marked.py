@@ -24,7 +24,7 @@ SETS: Mapping[str, float] = {
     "cbc": 0.26, "chula-rbc12": 0.12, "brca-m2c": 0.08, "hc18-fetal-head": 0.10, "kvasir-seg": 0.14,
     "covid-cc-by": 0.12, "cross-sections": 0.18,
 }  # fmt: skip
-#: Label of a region to how people name it, the first being the name that figures go by.
+#: Label of a region to how people name it; figures stand under the label and are asked for by the first wording.
 WORDINGS: Mapping[str, tuple[str, ...]] = {
     "WBC": ("white blood cell", "white blood cells", "WBC", "leukocyte"),
     "RBC": ("red blood cell", "red blood cells", "RBC", "erythrocyte"),
