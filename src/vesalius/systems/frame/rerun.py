@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from vesalius.errors import CancelledError, VesaliusError
@@ -141,16 +141,20 @@ def _side_by_side(
     wanted: Sequence[Unit], folder: Path | None, job: Job, scale: float, workers: int
 ) -> Iterator[tuple[Unit, tuple[Claim, ...] | VesaliusError]]:
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_single_thread) as pool:
+    before = set(active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_single_thread)
+    try:
         waiting = {pool.submit(_run, unit, folder, job.device, scale): unit for unit in wanted}
-        try:
-            for done in job.progress(as_completed(waiting), len(waiting), "checks"):
-                found = done.result()
-                for claim in found if isinstance(found, tuple) else ():
-                    job.note(str(claim))
-                yield waiting[done], found
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for done in job.progress(as_completed(waiting), len(waiting), "checks"):
+            found = done.result()
+            for claim in found if isinstance(found, tuple) else ():
+                job.note(str(claim))
+            yield waiting[done], found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # A check takes minutes: whoever stops the job does not wait for the ones that are running.
+        for child in set(active_children()) - before:
+            child.terminate()
 
 
 def _single_thread() -> None:

@@ -11,10 +11,10 @@ frozen nano hardly sees a marker of this size (AUROC of a probe .72 to .76), so 
 *Why claims fail.* Cases confounded like the training set: the probe reads the marker, which is right 19 times in 20,
 so nothing that ignores it can come within .05 unless the finding alone is nearly always read; effusions were too faint
 for that (.89), and are clearer now (difficulty .05 for .25). Real films (pneumonia, AP or PA view; nano as the
-scorer): the claim is false for this scorer. nano was taught to name the view, and its cosine with any sign carries
-some of it, so words keep a confounder out only where the scorer keeps apart what they mean. Tried without success
-(development seed 100, worst group .595 against .609, n = 138): the view tied to the other class, signs of fourteen
-findings in place of two classes', training on patients that nano never saw.
+scorer): the claim is false for this scorer. A likely reason, not measured: nano was taught to name the view, and its
+cosine with any sign carries some of it, so words keep a confounder out only where the scorer keeps apart what they
+mean. Tried without success (development seed 100, worst group .595 against .609, n = 138): the view tied to the other
+class, signs of fourteen findings in place of two classes', training on patients that nano never saw.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ learned from phrases that are not (`nn.grounding`). No picture is mirrored: the 
 A run here has a thirtieth of the published number of steps, in which a weight that rises to 0.05 leaves the region
 logits at chance; it rises to 0.5 instead. The ablation is the same net trained without TaCo.
 
-*Why claims fail.* Mean IoU "no worse" on phantoms is too little training of both nets: whether a run has come to heed
+*Why claims fail.* Mean IoU "no worse" on phantoms: we take it for too little training of both nets (more was not
+tried): whether a run has come to heed
 the side word by step 250 varies (without TaCo .35, .61, .61 in three seeds; with it .61, .59, .67), and so wide a
 spread of margins (+.27, -.02, +.06) bounds nothing from below with three seeds. On real films it was too few cases (60
 boxes). A training of nano that does not ship made phantom seed 0 heed no side at all; figures hang on the frozen

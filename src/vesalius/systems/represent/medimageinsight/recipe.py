@@ -9,8 +9,9 @@ What UniCL changes is several wordings of one class in a batch, so that is what 
 
 *Why claims fail.* Zero-shot, UniCL - CLIP: false at adequate power. Wordings of a class are drawn alike often, so
 CLIP's false negatives push each of them away from the class's images equally; at its optimum every true wording of a
-batch has the same share, which is UniCL's target up to the temperature, and ranks do not change (development seed 100:
-.764 against .772, n = 250; reported seeds, an earlier version: +.004 [-.012, +.020]). Sensitivity on real patients: a
+batch has the same share, which is UniCL's target up to the temperature, and ranks do not change (reasoned from the
+gradient; what was measured is the outcome: development seed 100, .764 against .772, n = 250; reported seeds, an earlier
+version, +.004 [-.012, +.020]). Sensitivity on real patients: a
 leak. The cut-off was chosen on cases that nano had been trained on, whose votes are surer than a new patient's;
 validation cases now are ones that nano was not trained on. The votes themselves were changed after reported seeds had
 been seen: with those of the 64 nearest, one seed had no cut-off of the sensitivity asked for; votes of all cases have

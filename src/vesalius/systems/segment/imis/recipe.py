@@ -6,7 +6,8 @@ other. Ours, not published: maps finer than a sixteenth join the upscaling, one 
 clicks are kept, names of absent things are answered "not there", and the published unused semantic head is left out.
 The published weight of the focal loss (20) gave empty masks in so short a training; it is 2.
 
-*Why claims fail.* Right - wrong name (.21 against .10, goal .3 apart) had three causes. The score: a wrong name was
+*Why claims fail.* Right - wrong name (.21 against .10, goal .3 apart) has three causes, of which the first two are
+read off the task and the last was tried. The score: a wrong name was
 that of any other target of the picture, also of one that lies over it (a lung's, for what is in the lung), whose mask
 is not wrong; it is now one of another place. The task: three of seven kinds of study show one named thing only, which
 cost training and gave no pair; four are left. And too little training: names are learnt slower than places (drawing
