@@ -42,7 +42,7 @@ def test_the_loss_is_its_definition():
         else:
             want -= (1 - y) ** 4 * p**2 * math.log(1 - p)
     assert float(centre_focal(logits, heat)) == pytest.approx(want / centres, rel=1e-5)
-    assert float(centre_focal(torch.full((1, 2, 2), -20.0), torch.zeros(1, 2, 2))) == pytest.approx(0, abs=1e-6)
+    assert 0 <= float(centre_focal(torch.full((1, 2, 2), -20.0), torch.zeros(1, 2, 2))) < 1e-5
 
 
 def test_a_picture_with_a_crowd_counts_as_much_as_one_with_one():
